@@ -1,0 +1,127 @@
+package fetch
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/trailseal/trailseal/internal/inflate"
+	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// Limits and habits of a Fetcher whose fields are left zero.
+const (
+	DefaultMaxDigest = 64 << 20 // inflated bytes
+	DefaultMaxLog    = 4 << 30
+	bodyTries        = 3
+	bodyPause        = 200 * time.Millisecond // doubled after each try
+)
+
+// Fetcher reads evidence from Objects. Its methods are safe for concurrent
+// use; at most the number of places in its limit run at once.
+type Fetcher struct {
+	Objects   Objects
+	MaxDigest int64 // most inflated bytes of a digest file; they are held in memory
+	MaxLog    int64 // most inflated bytes of a log file; none are held
+	Plain     bool  // accept files that are inflated already (a folder)
+
+	places chan struct{}
+}
+
+// New returns a Fetcher that runs at most concurrency reads at once.
+func New(o Objects, concurrency int) *Fetcher {
+	return &Fetcher{Objects: o, MaxDigest: DefaultMaxDigest, MaxLog: DefaultMaxLog, places: make(chan struct{}, concurrency)}
+}
+
+// File is a digest file as it was found.
+type File struct {
+	Digest *digest.Digest
+	Body   []byte            // inflated bytes; kept only where Digest is nil
+	Meta   map[string]string // user metadata
+}
+
+// Digest reads and parses a digest file. The error is a fact (IsFact) or a
+// reason (ReasonOf). File.Meta is set whenever the object could be opened,
+// File.Body where it could be inflated and not parsed.
+func (f *Fetcher) Digest(ctx context.Context, o trail.Object) (File, error) {
+	var file File
+	err := f.read(ctx, o, func(r io.Reader, meta map[string]string) error {
+		file.Meta = meta
+		b, _, err := inflate.Bytes(r, inflate.Options{Limit: f.MaxDigest, Plain: f.Plain})
+		file.Body = b
+		return err
+	})
+	if err != nil {
+		return file, err
+	}
+	file.Digest, err = digest.Parse(file.Body)
+	if err == nil {
+		file.Body = nil
+	}
+	return file, err
+}
+
+// LogSum is what was read of a log file.
+type LogSum struct {
+	Sum      digest.Sum
+	Inflated int64 // bytes
+}
+
+// Log reads a listed log file and compares its hash with the signed one. The
+// error is a fact or a reason.
+func (f *Fetcher) Log(ctx context.Context, l digest.Log) (LogSum, error) {
+	return f.CopyLog(ctx, nil, l)
+}
+
+// CopyLog is Log that also writes the inflated bytes to w. They are proven
+// only when CopyLog returns without error; each try writes from the start, so
+// w is made anew by open for each.
+func (f *Fetcher) CopyLog(ctx context.Context, open func() io.Writer, l digest.Log) (LogSum, error) {
+	var s LogSum
+	err := f.read(ctx, l.Location(), func(r io.Reader, _ map[string]string) (err error) {
+		var w io.Writer
+		if open != nil {
+			w = open()
+		}
+		s.Sum, s.Inflated, err = inflate.Copy(w, r, inflate.Options{Limit: f.MaxLog, Plain: f.Plain})
+		return err
+	})
+	if err != nil {
+		return s, err
+	}
+	return s, l.Check(s.Sum)
+}
+
+// read opens o and hands its body to use, again when the body breaks off. It
+// holds one of the fetcher's places while bytes flow.
+func (f *Fetcher) read(ctx context.Context, o trail.Object, use func(io.Reader, map[string]string) error) error {
+	pause := bodyPause
+	for try := 1; ; try++ {
+		opened, err := f.readOnce(ctx, o, use)
+		if err == nil || !opened || try == bodyTries || !worthRetrying(ctx, err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+			pause *= 2
+		}
+	}
+}
+
+func (f *Fetcher) readOnce(ctx context.Context, o trail.Object, use func(io.Reader, map[string]string) error) (opened bool, err error) {
+	select {
+	case f.places <- struct{}{}:
+		defer func() { <-f.places }()
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	body, meta, err := f.Objects.Get(ctx, o)
+	if err != nil {
+		return false, err
+	}
+	defer body.Close()
+	return true, use(body, meta)
+}

@@ -1,0 +1,41 @@
+// Package fetch reads digest files and log files from a bucket: get, inflate,
+// hash, parse, as one step whose result is either proven bytes, a fact about
+// bad bytes, or a reason why they could not be read. Both programs fetch
+// through it. It never verifies a signature and never decides what a fact
+// means for the chain.
+package fetch
+
+import (
+	"context"
+	"io"
+	"iter"
+	"time"
+
+	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// Objects reads buckets. It is safe for concurrent use and retries transient
+// errors itself. Errors wrap fs.ErrNotExist, fs.ErrPermission or one of
+// trail's errors where these are the cause; any other error is the network's.
+type Objects interface {
+	// List yields the objects whose key begins with prefix and sorts after
+	// after, in byte order of the keys. It yields one error at most, as the
+	// last pair: the listing is then incomplete.
+	List(ctx context.Context, bucket, prefix, after string) iter.Seq2[trail.Object, error]
+	// Folders yields the key prefixes one level below prefix: each begins with
+	// prefix and ends at its next slash. Errors are as those of List. An absent
+	// prefix has no folders.
+	Folders(ctx context.Context, bucket, prefix string) iter.Seq2[string, error]
+	// Get opens an object and returns its stored bytes, never inflated on the
+	// way, and its user metadata with lower-case names. A body that ends early
+	// ends in an error other than io.EOF. The caller closes the body.
+	Get(ctx context.Context, o trail.Object) (io.ReadCloser, map[string]string, error)
+}
+
+// KeySource gives public keys. It is safe for concurrent use.
+type KeySource interface {
+	// PublicKeys returns the region's keys that were valid at some time from
+	// from to to. A source that holds every such key says so in Complete.
+	PublicKeys(ctx context.Context, region string, from, to time.Time) (digest.KeySet, error)
+}

@@ -1,0 +1,32 @@
+package trail
+
+import (
+	"errors"
+	"time"
+)
+
+// Object is one object of a bucket, as listed or as named by a digest.
+type Object struct {
+	Bucket   string
+	Key      string
+	Size     int64     // stored bytes; 0 when unknown
+	Modified time.Time // zero when unknown
+}
+
+// String returns s3://BUCKET/KEY, or the key alone where no bucket is known
+// (a folder).
+func (o Object) String() string {
+	if o.Bucket == "" {
+		return o.Key
+	}
+	return "s3://" + o.Bucket + "/" + o.Key
+}
+
+// Errors that a store wraps so that its callers can tell why an object could
+// not be read. An absent object is fs.ErrNotExist, a refused one
+// fs.ErrPermission. None of them says anything about the object's content.
+var (
+	ErrKMSDenied = errors.New("key management service denied decryption")
+	ErrArchived  = errors.New("archived: restore it first")
+	ErrThrottled = errors.New("throttled")
+)
