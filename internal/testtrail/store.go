@@ -9,6 +9,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -126,10 +127,7 @@ func (s *Store) Keys(bucket, prefix string) ([]string, bool) {
 		s.sorted[bucket] = all
 	}
 	from, _ := slices.BinarySearch(all, prefix)
-	to := from
-	for to < len(all) && strings.HasPrefix(all[to], prefix) {
-		to++
-	}
+	to := from + sort.Search(len(all)-from, func(i int) bool { return !strings.HasPrefix(all[from+i], prefix) })
 	return all[from:to:to], true
 }
 
