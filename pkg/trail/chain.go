@@ -21,7 +21,11 @@ type Place struct {
 
 // Folder returns the place's folder of the given kind (LogFolder,
 // DigestFolder), ending in a slash.
-func (p Place) Folder(kind string) string { return p.accountFolder() + kind + "/" + p.Region + "/" }
+func (p Place) Folder(kind string) string { return p.Regions(kind) + p.Region + "/" }
+
+// Regions returns the folder of the given kind that holds the folders of the
+// account's regions, ending in a slash.
+func (p Place) Regions(kind string) string { return p.accountFolder() + kind + "/" }
 
 // Day returns the folder of the given kind for the UTC day of t, ending in a
 // slash.

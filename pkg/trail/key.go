@@ -146,6 +146,10 @@ func splitKey(key, kind string) (p Place, day, name string, err error) {
 		return p, "", "", errors.New("bad region")
 	}
 	p.Prefix = strings.Join(parts[:root], "/")
+	if root > 0 && p.Prefix == "" {
+		// "/AWSLogs/..." would read as the key without the slash: another object.
+		return p, "", "", errors.New("begins with an empty folder")
+	}
 	return p, day, name, nil
 }
 

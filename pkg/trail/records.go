@@ -15,27 +15,30 @@ var ErrRecords = errors.New("not a log file")
 // Records yields the records of an inflated log file, {"Records":[...]}, as
 // their own bytes, one at a time, whatever the file's size. A yielded slice is
 // valid until the next one. The sequence ends at the first error, which wraps
-// ErrRecords or is the reader's own.
+// ErrRecords or is the reader's own. Only a sequence that ended without one has
+// read r to its end and found nothing after the object and no second Records,
+// of which other readers would take the last.
 func Records(r io.Reader) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		d := json.NewDecoder(r)
+		src := &source{r: r}
+		d := json.NewDecoder(src)
 		if err := enterRecords(d); err != nil {
-			yield(nil, err)
+			yield(nil, src.explain(err))
 			return
 		}
 		var raw json.RawMessage
 		for d.More() {
 			raw = raw[:0]
 			if err := d.Decode(&raw); err != nil {
-				yield(nil, recordsError(err))
+				yield(nil, src.explain(err))
 				return
 			}
 			if !yield(raw, nil) {
 				return
 			}
 		}
-		if _, err := d.Token(); err != nil {
-			yield(nil, recordsError(err))
+		if err := leaveRecords(d); err != nil {
+			yield(nil, src.explain(err))
 		}
 	}
 }
@@ -45,26 +48,63 @@ func enterRecords(d *json.Decoder) error {
 	if err := expectDelim(d, '{'); err != nil {
 		return err
 	}
+	found, err := nextRecords(d)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return fmt.Errorf("no Records: %w", ErrRecords)
+	}
+	return expectDelim(d, '[')
+}
+
+// leaveRecords reads from the bracket that closes Records to the end.
+func leaveRecords(d *json.Decoder) error {
+	if err := expectDelim(d, ']'); err != nil {
+		return err
+	}
+	switch found, err := nextRecords(d); {
+	case err != nil:
+		return err
+	case found:
+		return fmt.Errorf("two Records: %w", ErrRecords)
+	}
+	if err := expectDelim(d, '}'); err != nil {
+		return err
+	}
+	switch t, err := d.Token(); err {
+	case io.EOF:
+		return nil
+	case nil:
+		return fmt.Errorf("%v after the end: %w", t, ErrRecords)
+	default:
+		return err
+	}
+}
+
+// nextRecords passes over members up to the name Records, and reports whether
+// the object had one.
+func nextRecords(d *json.Decoder) (bool, error) {
 	for d.More() {
 		name, err := d.Token()
 		if err != nil {
-			return recordsError(err)
+			return false, err
 		}
 		if name == "Records" {
-			return expectDelim(d, '[')
+			return true, nil
 		}
 		var skip json.RawMessage
 		if err := d.Decode(&skip); err != nil {
-			return recordsError(err)
+			return false, err
 		}
 	}
-	return fmt.Errorf("no Records: %w", ErrRecords)
+	return false, nil
 }
 
 func expectDelim(d *json.Decoder, want json.Delim) error {
 	t, err := d.Token()
 	if err != nil {
-		return recordsError(err)
+		return err
 	}
 	if t != want {
 		return fmt.Errorf("%v where %v should be: %w", t, want, ErrRecords)
@@ -72,15 +112,34 @@ func expectDelim(d *json.Decoder, want json.Delim) error {
 	return nil
 }
 
-func recordsError(err error) error {
-	var syntax *json.SyntaxError
+// source remembers why reading stopped: a decoder's own io.ErrUnexpectedEOF
+// says something about the file, the network's says nothing about it.
+type source struct {
+	r   io.Reader
+	err error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	n, err := s.r.Read(p)
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
+}
+
+func (s *source) explain(err error) error {
 	switch {
+	case s.err != nil:
+		return s.err
+	case errors.Is(err, ErrRecords):
+		return err
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("cut off: %w", ErrRecords)
-	case errors.As(err, &syntax):
-		return fmt.Errorf("%v: %w", err, ErrRecords)
 	}
-	return err
+	return fmt.Errorf("%v: %w", err, ErrRecords)
 }
 
 // Event holds the members of a record that say who did what, when and from

@@ -1,0 +1,49 @@
+package trail_test
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+func ExampleParseDigestKey() {
+	k, err := trail.ParseDigestKey("logs/AWSLogs/o-0123456789/111122223333/CloudTrail-Digest/eu-west-1/2026/03/01/" +
+		"111122223333_CloudTrail-Digest_eu-west-1_org_trail_us-east-1_20260301T120811Z.json.gz")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(k.Prefix, k.Organization, k.Account, k.Region)
+	fmt.Println(k.Trail, k.HomeRegion, k.End)
+	// Output:
+	// logs o-0123456789 111122223333 eu-west-1
+	// org_trail us-east-1 2026-03-01 12:08:11 +0000 UTC
+}
+
+func ExampleParseARN() {
+	a, err := trail.ParseARN("arn:aws:cloudtrail:us-east-1:111122223333:trail/main")
+	fmt.Println(a.Region, a.Account, a.Name, err)
+	_, err = trail.ParseARN("arn:aws:s3:::bucket")
+	fmt.Println(err)
+	// Output:
+	// us-east-1 111122223333 main <nil>
+	// "arn:aws:s3:::bucket": not a trail ARN
+}
+
+func ExampleRecords() {
+	log := strings.NewReader(`{"Records":[
+		{"eventName":"StopLogging","userIdentity":{"arn":"arn:aws:iam::111122223333:user/mallory"}},
+		{"eventName":"DeleteTrail","userIdentity":{"type":"Root","principalId":"111122223333"}}]}`)
+	for record, err := range trail.Records(log) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		e, err := trail.ParseEvent(record)
+		fmt.Println(e.Name, e.Actor, err)
+	}
+	// Output:
+	// StopLogging arn:aws:iam::111122223333:user/mallory <nil>
+	// DeleteTrail 111122223333 <nil>
+}
