@@ -1,0 +1,149 @@
+// Package awsapi talks to AWS: it reads buckets, public keys, trails and the
+// organization. It is the only importer of aws-sdk-go-v2; no type of the SDK
+// and no error of the SDK leaves it. It decides nothing about evidence: an
+// answer that is not clearly the service's own is an error of the network,
+// never an absent object.
+package awsapi
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+)
+
+// Defaults of Options.
+const (
+	DefaultConcurrency = 64
+	DefaultIdleTimeout = 30 * time.Second
+	DefaultMaxBackoff  = 20 * time.Second
+	attempts           = 5
+	connectTimeout     = 10 * time.Second
+	globalRegion       = "us-east-1" // where a bucket is looked up when no region is set
+)
+
+// Options say how AWS is reached. The zero value is the SDK's default chain:
+// environment, shared configuration files, container and instance roles.
+type Options struct {
+	Region  string
+	Profile string
+	// Endpoint is the URL that every service is reached at; S3 then puts the
+	// bucket into the path. Without it the SDK looks at AWS_ENDPOINT_URL and
+	// its siblings.
+	Endpoint string
+	// CloudTrailEndpoint is the URL of CloudTrail alone.
+	CloudTrailEndpoint string
+	// ExpectedBucketOwner is the account that buckets must belong to; S3
+	// refuses others with AccessDenied.
+	ExpectedBucketOwner string
+	// Concurrency is how many requests are expected at once: so many idle
+	// connections are kept.
+	Concurrency int
+	// IdleTimeout ends a connection that delivers no byte for so long, in the
+	// middle of a body too.
+	IdleTimeout time.Duration
+	// MaxBackoff is the longest pause between two attempts.
+	MaxBackoff time.Duration
+}
+
+// Client is a loaded configuration. Its services share credentials.
+type Client struct {
+	cfg  aws.Config
+	opts Options
+}
+
+// Load reads the configuration. It asks for no credentials yet: the first
+// request does, and fails with ErrCredentials where there are none.
+func Load(ctx context.Context, o Options) (*Client, error) {
+	o.Concurrency = cmp.Or(o.Concurrency, DefaultConcurrency)
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, DefaultIdleTimeout)
+	o.MaxBackoff = cmp.Or(o.MaxBackoff, DefaultMaxBackoff)
+	load := []func(*config.LoadOptions) error{config.WithHTTPClient(httpClient(o))}
+	if o.Region != "" {
+		load = append(load, config.WithRegion(o.Region))
+	}
+	if o.Profile != "" {
+		load = append(load, config.WithSharedConfigProfile(o.Profile))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, load...)
+	if err != nil {
+		return nil, configError(err)
+	}
+	if o.Endpoint != "" {
+		cfg.BaseEndpoint = &o.Endpoint
+	}
+	if cfg.Credentials != nil {
+		cfg.Credentials = credentials{cfg.Credentials}
+	}
+	// The SHA-256 in a signed digest is the stronger check, and S3's own
+	// checksum costs as much as ours.
+	cfg.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
+	cfg.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+	cfg.Retryer = func() aws.Retryer { return retryer(o.MaxBackoff) } // AWS_MAX_ATTEMPTS still holds
+	return &Client{cfg: cfg, opts: o}, nil
+}
+
+// Region returns the configured region, or "" where none is configured.
+func (c *Client) Region() string { return c.cfg.Region }
+
+// httpClient keeps a connection for each of many parallel small reads, and
+// leaves stored bytes as they are: digest objects carry Content-Encoding gzip,
+// which Go's transport would otherwise inflate on the way.
+func httpClient(o Options) *awshttp.BuildableClient {
+	return awshttp.NewBuildableClient().
+		WithDialerOptions(func(d *net.Dialer) { d.Timeout = connectTimeout }).
+		WithTransportOptions(func(t *http.Transport) {
+			t.DisableCompression = true
+			t.MaxIdleConns = 0 // no limit but that of each host
+			t.MaxIdleConnsPerHost = o.Concurrency
+			t.ResponseHeaderTimeout = o.IdleTimeout
+		}).
+		WithReadTimeout(o.IdleTimeout)
+}
+
+// retryer tries again what may go better. It has no budget of retries across
+// requests: an object that was given up only because others failed would be
+// reported as not verified.
+func retryer(maxBackoff time.Duration) aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) {
+		o.MaxAttempts = attempts
+		o.MaxBackoff = maxBackoff
+		o.RateLimiter = ratelimit.None
+		o.Retryables = append(o.Retryables, retry.IsErrorRetryableFunc(cutOff))
+	})
+}
+
+// cutOff finds answers that broke off while they were decoded, such as a page
+// of a listing.
+func cutOff(err error) aws.Ternary {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return aws.TrueTernary
+	}
+	return aws.UnknownTernary
+}
+
+// credentials marks the errors of the provider that it wraps, so that
+// translate can tell "no credentials" from an answer of the service.
+type credentials struct{ aws.CredentialsProvider }
+
+func (c credentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	v, err := c.CredentialsProvider.Retrieve(ctx)
+	if err != nil {
+		return v, &noCredentials{err}
+	}
+	return v, nil
+}
+
+type noCredentials struct{ err error }
+
+func (e *noCredentials) Error() string { return e.err.Error() }
+func (e *noCredentials) Unwrap() error { return e.err }
