@@ -1,0 +1,242 @@
+package objectstest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/trailseal/trailseal/internal/fetch"
+	"github.com/trailseal/trailseal/internal/testtrail"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// many is more than two of S3's pages.
+const many = 2500
+
+func (s suite) list(t *testing.T) {
+	// In byte order '-' and '.' come before '/', '0' and letters after it, and
+	// 'Z' before 'a'.
+	keys := []string{
+		"a-b", "a.b", "a/b", "a/b-/c", "a/b0", "a/c/d/e", "a/c0", "a0", "b/AWSLogs/x", "b/Zeta", "b/alpha",
+		"b/alpha.json.gz", "c",
+	}
+	if !s.o.NoNesting {
+		keys = append(keys, "a", "a/b/", "a/c", "a/b/c")
+	}
+	slices.Sort(keys)
+	objects := s.open(t, holding(keys...))
+	for _, tt := range []struct{ name, prefix, after string }{
+		{"everything", "", ""},
+		{"below a folder", "a/", ""},
+		{"prefix within a name", "a/b", ""},
+		{"prefix that is a key", "a/b0", ""},
+		{"after a key", "", "a/b0"},
+		{"after an absent key", "", "a/b1"},
+		{"after a folder's name", "", "a"},
+		{"after a folder", "", "a/"},
+		{"after a key deeper down", "a/", "a/c/d/e"},
+		{"after an absent key deeper down", "a/", "a/c/d/f"},
+		{"after the last", "", "c"},
+		{"after is before the prefix", "b/", "a"},
+		{"after is behind the prefix", "a/", "b"},
+		{"after lies in the prefix", "b/", "b/Z"},
+		{"prefix is longer than its key", "c/d", ""},
+		{"nothing begins so", "zzz/", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var want []string
+			for _, k := range keys {
+				if len(k) >= len(tt.prefix) && k[:len(tt.prefix)] == tt.prefix && k > tt.after {
+					want = append(want, k)
+				}
+			}
+			got := keysOf(t, objects.List(t.Context(), bucket, tt.prefix, tt.after))
+			if !slices.Equal(got, want) {
+				t.Errorf("got  %q\nwant %q", got, want)
+			}
+		})
+	}
+	for o, err := range objects.List(t.Context(), bucket, "", "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := int64(len(bodyOf(o.Key))); o.Size != want {
+			t.Errorf("%s has size %d, want %d", o.Key, o.Size, want)
+		}
+		if o.Modified.IsZero() || o.Modified.After(time.Now().Add(time.Hour)) {
+			t.Errorf("%s was modified at %v", o.Key, o.Modified)
+		}
+		if !s.o.NoBuckets && o.Bucket != bucket {
+			t.Errorf("%s lies in bucket %q", o.Key, o.Bucket)
+		}
+	}
+}
+
+func (s suite) listMany(t *testing.T) {
+	var keys []string
+	for i := range many {
+		keys = append(keys, fmt.Sprintf("logs/%02d/%04d.json.gz", i/400, i))
+	}
+	objects := s.open(t, holding(keys...))
+	for name, tt := range map[string]struct {
+		prefix, after string
+		want          []string
+	}{
+		"all":                         {"", "", keys},
+		"from the middle":             {"logs/", keys[1234], keys[1235:]},
+		"from an absent key":          {"logs/", keys[1234] + "x", keys[1235:]},
+		"one folder":                  {"logs/03/", "", keys[1200:1600]},
+		"one folder, from its middle": {"logs/03/", keys[1399], keys[1400:1600]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := keysOf(t, objects.List(t.Context(), bucket, tt.prefix, tt.after))
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("got %d keys, want %d, equal up to %d", len(got), len(tt.want), equalUpTo(got, tt.want))
+			}
+		})
+	}
+}
+
+// A consumer may stop anywhere: at the first object, in a page, behind it.
+func (s suite) listStops(t *testing.T) {
+	var keys []string
+	for i := range 1100 {
+		keys = append(keys, fmt.Sprintf("f%04d/x", i))
+	}
+	objects := s.open(t, holding(keys...))
+	for _, n := range []int{1, 10, 1001} {
+		seen := 0
+		for _, err := range objects.List(t.Context(), bucket, "", "") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen++; seen == n {
+				break
+			}
+		}
+		if seen != n {
+			t.Errorf("saw %d objects, want %d", seen, n)
+		}
+		seen = 0
+		for _, err := range objects.Folders(t.Context(), bucket, "") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen++; seen == n {
+				break
+			}
+		}
+		if seen != n {
+			t.Errorf("saw %d folders, want %d", seen, n)
+		}
+	}
+}
+
+func (s suite) listAbsent(t *testing.T) {
+	objects := s.open(t, holding("a/b"))
+	if got := keysOf(t, objects.List(t.Context(), bucket, "absent/", "")); len(got) > 0 {
+		t.Errorf("an absent prefix lists %q", got)
+	}
+	if got := foldersOf(t, objects.Folders(t.Context(), bucket, "absent/")); len(got) > 0 {
+		t.Errorf("an absent prefix has the folders %q", got)
+	}
+	if s.o.NoBuckets {
+		return
+	}
+	const absent = "objectstest-absent"
+	var err error
+	for _, err = range objects.List(t.Context(), absent, "", "") {
+	}
+	expectAbsent(t, "list", err)
+	err = nil
+	for _, err = range objects.Folders(t.Context(), absent, "") {
+	}
+	expectAbsent(t, "folders", err)
+}
+
+func (s suite) folders(t *testing.T) {
+	keys := []string{"AWSLogs/111122223333/x", "AWSLogs/111122223333/y/z", "AWSLogs/file", "AWSLogs/o-a/b/c", "AWSLogs-2/x", "top"}
+	if !s.o.NoNesting {
+		keys = append(keys, "AWSLogs/111122223333/", "AWSLogs/o-a")
+	}
+	for i := range many {
+		keys = append(keys, fmt.Sprintf("many/%04d/x", i))
+	}
+	objects := s.open(t, holding(keys...))
+	for prefix, want := range map[string][]string{
+		"":                      {"AWSLogs-2/", "AWSLogs/", "many/"},
+		"AWSLogs/":              {"AWSLogs/111122223333/", "AWSLogs/o-a/"},
+		"AWSLogs":               {"AWSLogs-2/", "AWSLogs/"},
+		"AWSLogs/1":             {"AWSLogs/111122223333/"},
+		"AWSLogs/111122223333/": {"AWSLogs/111122223333/y/"},
+		"AWSLogs/o-a/b/":        nil,
+		"top":                   nil,
+	} {
+		if got := foldersOf(t, objects.Folders(t.Context(), bucket, prefix)); !slices.Equal(got, want) {
+			t.Errorf("folders below %q: got %q, want %q", prefix, got, want)
+		}
+	}
+	got := foldersOf(t, objects.Folders(t.Context(), bucket, "many/"))
+	if len(got) != many || !slices.IsSorted(got) || got[0] != "many/0000/" || got[many-1] != "many/2499/" {
+		t.Errorf("got %d folders of %d, or not in order", len(got), many)
+	}
+}
+
+// holding returns one bucket with an object under each key.
+func holding(keys ...string) Contents {
+	b := map[string]testtrail.Stored{}
+	for _, k := range keys {
+		b[k] = testtrail.Stored{Body: bodyOf(k), Modified: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
+	}
+	return Contents{bucket: b}
+}
+
+// bodyOf returns the body under a key: none for a folder marker.
+func bodyOf(key string) []byte {
+	if key[len(key)-1] == '/' {
+		return nil
+	}
+	return []byte("body of " + key)
+}
+
+func keysOf(t *testing.T, list iter.Seq2[trail.Object, error]) (keys []string) {
+	t.Helper()
+	for o, err := range list {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, o.Key)
+	}
+	return keys
+}
+
+func foldersOf(t *testing.T, list iter.Seq2[string, error]) (folders []string) {
+	t.Helper()
+	for f, err := range list {
+		if err != nil {
+			t.Fatal(err)
+		}
+		folders = append(folders, f)
+	}
+	return folders
+}
+
+func equalUpTo(a, b []string) int {
+	i := 0
+	for i < len(a) && i < len(b) && a[i] == b[i] {
+		i++
+	}
+	return i
+}
+
+// expectAbsent accepts only an error that says absent and is no failure.
+func expectAbsent(t *testing.T, op string, err error) {
+	t.Helper()
+	if !errors.Is(err, fs.ErrNotExist) || !fetch.IsFact(err) {
+		t.Errorf("%s of what is not there: %v, want fs.ErrNotExist", op, err)
+	}
+}
