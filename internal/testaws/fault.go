@@ -20,7 +20,7 @@ type Fault struct {
 	Delay   time.Duration // before the answer
 	Stall   time.Duration // in the middle of the body
 	CutBody int           // so many bytes of the body, then the connection ends; Content-Length is that of the whole
-	Reset   bool          // the connection is reset before the answer
+	Reset   bool          // the connection is reset before the answer; Go's transport repeats a GET by itself if it had been used before
 
 	// Status is answered instead of the result, with Code and Message in the
 	// service's way, or without a body if Empty. Empty without a Status makes
@@ -167,7 +167,7 @@ func (w *faulty) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *faulty) Write(b []byte) (int, error) {
 	if w.f.CutBody > 0 {
-		_, _ = w.ResponseWriter.Write(b[:min(w.f.CutBody, len(b)-1)])
+		_, _ = w.ResponseWriter.Write(b[:min(w.f.CutBody, max(0, len(b)-1))])
 		_ = http.NewResponseController(w.ResponseWriter).Flush()
 		panic(http.ErrAbortHandler)
 	}

@@ -81,6 +81,11 @@ func (s *Server) serveS3(w http.ResponseWriter, r *http.Request, c call, f Fault
 		sendAway(w, c, region)
 		return
 	}
+	if owner := r.Header.Get("X-Amz-Expected-Bucket-Owner"); owner != "" && owner != s.Account {
+		f := AccessDenied()
+		f.answer(w, c)
+		return
+	}
 	switch c.op {
 	case "GetObject", "HeadObject":
 		s.object(w, r, c)

@@ -22,17 +22,17 @@ import (
 // Region is the region of Env and of every bucket without an entry in Regions.
 const Region = "us-east-1"
 
-// Account is the caller's account unless Server.Account says otherwise.
+// Account is the account that a new server has.
 const Account = "111122223333"
 
-// Server answers for a world. Its exported fields may be set until the first
-// request; its methods may be called at any time.
+// Server answers for a world. Its exported fields may be set until Env is
+// called or a first request made; its methods may be called at any time.
 type Server struct {
 	URL   string
 	World *testtrail.World
 
 	Latency  time.Duration // waited for before every answer
-	Account  string        // of GetCallerIdentity; Account if empty
+	Account  string        // the caller's and the owner of every bucket
 	PageSize int           // most entries of an S3 listing; 1000 if 0
 	KeyPage  int           // keys in an answer of ListPublicKeys; all if 0
 	Trails   []Trail       // of DescribeTrails
@@ -96,6 +96,10 @@ func (s *Server) Close() error {
 // Env returns the environment in which the aws command and the SDKs talk to
 // this server only. It is meant to be appended to one without AWS_PROFILE.
 func (s *Server) Env() []string {
+	// A request of another process is not ordered after the fields' writes but
+	// through this.
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return []string{
 		"AWS_ENDPOINT_URL=" + s.URL,
 		"AWS_ACCESS_KEY_ID=AKIATESTTESTTESTTEST",
