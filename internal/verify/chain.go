@@ -1,0 +1,174 @@
+package verify
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/trailseal/trailseal/internal/fetch"
+	"github.com/trailseal/trailseal/internal/finding"
+	"github.com/trailseal/trailseal/internal/report"
+	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// chain is a digest chain and what is known of it.
+type chain struct {
+	*run
+	name   trail.Chain // with the place of its newest digest
+	items  []listed    // oldest first
+	time   timeline    // owned by the walk
+	listed *listedSet  // the scope's; owned by its walks
+
+	mu      sync.Mutex // guards the counts, to which log checks add
+	digests report.Count
+	logsOf  report.Count
+}
+
+func newChain(r *run, items []listed) *chain {
+	slices.SortStableFunc(items, func(a, b listed) int { return a.end.Compare(b.end) })
+	return &chain{run: r, name: items[len(items)-1].chain, items: items}
+}
+
+// asked reports whether a digest's hour touches the asked range.
+func (c *chain) asked(end time.Time) bool {
+	return end.After(c.Start) && end.Add(-window).Before(c.End)
+}
+
+// selected returns the digests to read, newest first: those of the asked range
+// and one neighbour at each end. The neighbours are read for what they say
+// (the newer one repeats the signature of the last in the range, both may list
+// log files of the range's edges, the older one shows where a gap began), and
+// nothing is reported of them.
+func (c *chain) selected() []listed {
+	first, last := -1, -1
+	for i, l := range c.items {
+		if c.asked(l.end) {
+			if first < 0 {
+				first = i
+			}
+			last = i
+		}
+	}
+	if first < 0 {
+		return nil
+	}
+	if first > 0 {
+		first--
+	}
+	if last+1 < len(c.items) {
+		last++
+	}
+	out := slices.Clone(c.items[first : last+1])
+	slices.Reverse(out)
+	return out
+}
+
+// fetched is what reading a digest gave.
+type fetched struct {
+	at   trail.Object
+	file fetch.File
+	err  error
+}
+
+func (c *chain) get(ctx context.Context, l listed) fetched {
+	o := l.object()
+	file, err := c.Fetcher.Digest(ctx, o)
+	return fetched{at: o, file: file, err: err}
+}
+
+// state counts a digest and marks its time.
+func (c *chain) state(start, end time.Time, s report.State) {
+	c.time.add(start, end, s)
+	c.Progress.Digests.Add(1)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch s {
+	case report.Verified:
+		c.digests.Valid++
+	case report.Unverified:
+		c.digests.Unverified++
+	default:
+		c.digests.Invalid++
+	}
+}
+
+func (c *chain) countLog(valid, invalid, unverified int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.logsOf.Add(report.Count{Valid: valid, Invalid: invalid, Unverified: unverified})
+}
+
+func (c *chain) findDigest(class finding.Class, o trail.Object, end time.Time, detail string, e finding.Evidence) {
+	c.find(finding.Finding{Class: class, Subject: subject(c.name, o, end), Detail: detail, Evidence: e})
+}
+
+// cover marks what is not due yet and reports the asked time that nothing
+// covers. Backfill chains have no hours of their own.
+func (c *chain) cover() {
+	if c.name.Backfill {
+		return
+	}
+	due := c.Now.Add(-c.Grace)
+	if due.After(c.End) {
+		due = c.End
+	}
+	c.time.add(later(due, c.Start), c.End, report.NotDue)
+	known := c.time.within(c.Start, c.End)
+	for _, hole := range c.time.uncovered(c.Start, due) {
+		c.find(finding.Finding{
+			Class: finding.Coverage, Detail: c.holeDetail(hole, known),
+			Subject:  finding.Subject{Account: c.name.Account, Region: c.name.Region, Trail: c.name.Trail, Bucket: c.Source.Bucket, Time: hole.Start},
+			Evidence: finding.Evidence{From: hole.Start, To: hole.End},
+		})
+	}
+}
+
+func (c *chain) holeDetail(hole report.Range, known []report.Segment) string {
+	stamp := func(l listed) string { return l.end.Format(time.RFC3339) }
+	switch {
+	case len(c.selected()) == 0:
+		return "no digest in the asked time; the nearest found ends at " + stamp(c.items[len(c.items)-1])
+	case len(known) > 0 && !hole.Start.Before(known[len(known)-1].Start):
+		return "no digest after the one that ends at " + stamp(c.items[len(c.items)-1]) + ": deleted, late, or logging stopped"
+	case hole.Start.Equal(c.Start.UTC()):
+		return "no digest before the one that ends at " + stamp(c.selected()[len(c.selected())-1]) + ": deleted, or validation was not yet on"
+	}
+	return "no digest"
+}
+
+func (c *chain) result() report.Chain {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	covered := []report.Segment{}
+	if !c.name.Backfill {
+		covered = append(covered, c.time.within(c.Start, c.End)...)
+	}
+	n := c.name
+	return report.Chain{
+		Account: n.Account, Region: n.Region, Trail: n.Trail, HomeRegion: n.HomeRegion, Organization: n.Organization,
+		Prefix: n.Prefix, Backfill: n.Backfill, Digests: c.digests, Logs: c.logsOf, Covered: covered,
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// previousKey parses the name that a digest gives its predecessor; false where
+// that is no digest of the same chain.
+func (c *chain) previousKey(p *digest.Previous) (trail.DigestKey, bool) {
+	k, err := trail.ParseDigestKey(p.Object)
+	return k, err == nil && sameChain(k.Chain, c.name)
+}
+
+// sameChain compares all but the place's prefix and organization, which a
+// trail may change.
+func sameChain(a, b trail.Chain) bool {
+	a, b = bare(a), bare(b)
+	return a == b
+}

@@ -1,0 +1,199 @@
+package verify
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/trailseal/trailseal/internal/finding"
+	"github.com/trailseal/trailseal/internal/report"
+	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// gap is a time in which logging or validation was off, with the log files of
+// the last digests before it: the call that switched it off is in one of them,
+// if it was logged.
+type gap struct {
+	chain    *chain
+	from, to time.Time
+	logs     []placedLog // owned by the walk until it has ended
+	event    *finding.Event
+}
+
+// placedLog is a listed log file and where it can lie.
+type placedLog struct {
+	digest.Log
+	places []trail.Object
+}
+
+// openGap notes that logging or validation was off.
+func (w *walk) openGap(from, to time.Time) {
+	if !to.After(w.Start) || !from.Before(w.End) {
+		return
+	}
+	w.time.add(from, to, report.Gap)
+	w.gap = &gap{chain: w.chain, from: from.UTC(), to: to.UTC()}
+	w.run.mu.Lock()
+	defer w.run.mu.Unlock()
+	w.gaps = append(w.gaps, w.gap)
+}
+
+// offerExplanation keeps the log files of a digest shortly before a gap.
+func (w *walk) offerExplanation(l listed, d *digest.Digest) {
+	g := w.gap
+	if g == nil {
+		return
+	}
+	if g.from.Sub(d.End) >= 2*window {
+		w.gap = nil
+		return
+	}
+	for _, log := range d.Logs {
+		if d.CheckLog(log, w.name.Place) == nil && w.mayFollow(log.Bucket) {
+			g.logs = append(g.logs, placedLog{log, w.locate(l.chain.Place, log.Location())})
+		}
+	}
+}
+
+// explain reports the gaps, each with the verified event that tells who did
+// it. The call is logged in the region it was made in, so a gap of another
+// region borrows the explanation of the same trail's gap of that time.
+func (r *run) explain(ctx context.Context) {
+	for _, g := range r.gaps {
+		g.event = r.culprit(ctx, g)
+	}
+	for _, g := range r.gaps {
+		if g.event == nil {
+			g.event = r.borrow(g)
+		}
+		r.findGap(g)
+	}
+}
+
+func (r *run) findGap(g *gap) {
+	detail := fmt.Sprintf("no logs were digested from %s to %s: logging or validation was off", g.from.Format(time.RFC3339), g.to.Format(time.RFC3339))
+	if e := g.event; e != nil {
+		detail += fmt.Sprintf("; %s by %s from %s at %s", e.Name, e.Actor, e.From, e.Time.Format(time.RFC3339))
+	}
+	n := g.chain.name
+	r.find(finding.Finding{
+		Class: finding.Gap, Detail: detail,
+		Subject:  finding.Subject{Account: n.Account, Region: n.Region, Trail: n.Trail, Bucket: r.Source.Bucket, Time: g.from},
+		Evidence: finding.Evidence{From: g.from, To: g.to, Event: g.event},
+	})
+}
+
+// culprit looks for the last event before a gap that switches the trail off.
+func (r *run) culprit(ctx context.Context, g *gap) *finding.Event {
+	var last *finding.Event
+	for _, l := range g.logs {
+		for _, e := range r.switchOffs(ctx, l, g.chain.name) {
+			if last == nil || e.Time.After(last.Time) {
+				last = &e
+			}
+		}
+	}
+	return last
+}
+
+func (r *run) borrow(g *gap) *finding.Event {
+	i := slices.IndexFunc(r.gaps, func(o *gap) bool {
+		return o.event != nil && o.chain.name.Trail == g.chain.name.Trail && o.chain.name.HomeRegion == g.chain.name.HomeRegion &&
+			o.from.Sub(g.from).Abs() < 2*window
+	})
+	if i < 0 {
+		return nil
+	}
+	return r.gaps[i].event
+}
+
+// switchOffs reads a log file for events that switch a trail off. None of them
+// counts unless the whole file has the signed hash.
+func (r *run) switchOffs(ctx context.Context, l placedLog, name trail.Chain) []finding.Event {
+	for _, at := range l.places {
+		var events []finding.Event
+		here := l.Log
+		here.Bucket, here.Object = at.Bucket, at.Key
+		reader := &eventReader{}
+		_, err := r.Fetcher.CopyLog(ctx, func() io.Writer {
+			reader.end()
+			events = nil
+			return reader.begin(func(e trail.Event) {
+				if switchesOff(e, name.Trail) {
+					events = append(events, finding.Event{ID: e.ID, Name: e.Name, Time: e.Time, Actor: e.Actor, From: e.From, Log: at.String()})
+				}
+			})
+		}, here)
+		reader.end()
+		if err == nil {
+			return events
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil // told as the log's own finding already
+		}
+	}
+	return nil
+}
+
+// eventReader parses what is written to it, in a goroutine that end waits for.
+type eventReader struct {
+	w    *io.PipeWriter
+	done chan struct{}
+}
+
+func (p *eventReader) begin(see func(trail.Event)) io.Writer {
+	r, w := io.Pipe()
+	p.w, p.done = w, make(chan struct{})
+	go func() {
+		defer close(p.done)
+		for record, err := range trail.Records(r) {
+			if err != nil {
+				break
+			}
+			if e, err := trail.ParseEvent(record); err == nil {
+				see(e)
+			}
+		}
+		_, _ = io.Copy(io.Discard, r) // the writer must never wait for a parser that gave up
+	}()
+	return w
+}
+
+func (p *eventReader) end() {
+	if p.w != nil {
+		p.w.Close()
+		<-p.done
+		p.w = nil
+	}
+}
+
+// switchesOff reports whether an event ends a trail's logging or validation.
+func switchesOff(e trail.Event, name string) bool {
+	if e.Source != "cloudtrail.amazonaws.com" || e.ErrorCode != "" {
+		return false
+	}
+	var request struct {
+		Name       string `json:"name"`
+		Validation *bool  `json:"enableLogFileValidation"`
+	}
+	if json.Unmarshal(e.Request, &request) != nil {
+		return false
+	}
+	if request.Name != name && !strings.HasSuffix(request.Name, ":trail/"+name) {
+		return false
+	}
+	switch e.Name {
+	case "StopLogging", "DeleteTrail":
+		return true
+	case "UpdateTrail":
+		return request.Validation != nil && !*request.Validation
+	}
+	return false
+}

@@ -1,0 +1,106 @@
+package verify
+
+import (
+	"context"
+	"time"
+
+	"github.com/trailseal/trailseal/internal/finding"
+	"github.com/trailseal/trailseal/internal/report"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// checkUnlisted looks at every object in a place's log folders of the asked
+// days: is it in a digest?
+func (r *run) checkUnlisted(ctx context.Context, p place, chains []*chain, listed *listedSet) {
+	if !p.logs {
+		return
+	}
+	folder := p.Folder(trail.LogFolder)
+	past := p.Day(trail.LogFolder, r.End.AddDate(0, 0, 1))
+	judge := newStampJudge(r, chains)
+	seen, reported := 0, false
+	for o, err := range r.objects.List(ctx, r.Source.Bucket, folder, p.Day(trail.LogFolder, r.Start)) {
+		if err != nil {
+			at := trail.Object{Bucket: r.Source.Bucket, Key: folder}
+			r.doubt(ctx, subject(trail.Chain{Place: p.Place}, at, r.Start), err)
+			break
+		}
+		if o.Key >= past {
+			break
+		}
+		if isMarker(o) || listed.has(trail.Object{Bucket: o.Bucket, Key: o.Key}) {
+			seen++
+			continue
+		}
+		seen++
+		k, err := trail.ParseLogKey(o.Key)
+		switch {
+		case err != nil || k.Place != p.Place:
+			r.foreign(p.Place, o, "in a log folder, and named like no log file of it")
+		case judge.known(k.Stamp):
+			r.unlisted(p.Place, o, k.Stamp)
+		case len(chains) == 0 && len(r.Trails) == 0 && !reported && !k.Stamp.Before(r.Start) && k.Stamp.Before(r.End):
+			reported = true // once is enough
+			r.absent(p.Account, p.Region, "log files, and no digest chain: is log file validation switched on?")
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.logObjects += seen
+}
+
+func (r *run) unlisted(p trail.Place, o trail.Object, stamp time.Time) {
+	r.find(finding.Finding{
+		Class: finding.LogUnlisted, Detail: "in a verified hour, and in no digest of it or its neighbours: planted, or written while validation was off",
+		Subject: finding.Subject{Account: p.Account, Region: p.Region, Bucket: o.Bucket, Key: o.Key, Time: stamp},
+	})
+}
+
+// stampJudge tells whether all digests that could list a log of some stamp
+// were read and proven. A log can be listed an hour before or after the one
+// its stamp lies in.
+type stampJudge struct {
+	chains []timeline
+}
+
+func newStampJudge(r *run, chains []*chain) stampJudge {
+	var j stampJudge
+	for _, c := range chains {
+		if !c.name.Backfill {
+			span := c.time.within(r.Start.Add(-lookBack), r.End.Add(lookBack))
+			j.chains = append(j.chains, timeline{segments: span})
+		}
+	}
+	return j
+}
+
+// known reports whether at least one chain is verified around the stamp and no
+// chain is in doubt there.
+func (j stampJudge) known(stamp time.Time) bool {
+	known := false
+	for i := range j.chains {
+		switch j.chains[i].around(stamp) {
+		case report.Verified:
+			known = true
+		case report.Missing, report.Invalid, report.Unverified:
+			return false
+		}
+	}
+	return known
+}
+
+// around returns the heaviest state within a window of the stamp; NotDue where
+// some of that time is not covered at all.
+func (t *timeline) around(stamp time.Time) report.State {
+	from, to := stamp.Add(-window), stamp.Add(window)
+	if len(t.uncovered(from, to)) > 0 {
+		return report.NotDue
+	}
+	state := report.NotDue
+	for _, s := range t.within(from, to) {
+		if weight(s.State) > weight(state) {
+			state = s.State
+		}
+	}
+	return state
+}

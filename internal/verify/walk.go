@@ -1,0 +1,289 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/trailseal/trailseal/internal/fetch"
+	"github.com/trailseal/trailseal/internal/finding"
+	"github.com/trailseal/trailseal/internal/report"
+	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// walk goes along one chain, newest digest first. Two things say what comes
+// next: the name that the last proven digest gives its predecessor, and the
+// listing. A proven name is followed; the listing fetches ahead, and shows
+// what no name leads to.
+type walk struct {
+	*chain
+	todo   []listed // by the listing, newest first, not yet taken
+	next   func() (listed, fetched, bool)
+	stop   func()
+	places map[trail.Object]bool // listed so far: a bucket and a digest folder
+
+	newer     *digest.Digest // the digest just taken, when it is proven
+	last      digest.Sum     // its sum
+	top       time.Time      // the end of the digest just taken, proven or not
+	restarted bool           // it was a proven starting digest
+	gap       *gap           // waiting for the logs that may explain it
+}
+
+func (c *chain) walk(ctx context.Context) error {
+	w := &walk{chain: c, todo: c.selected(), places: map[trail.Object]bool{}}
+	c.Progress.DigestsListed.Add(int64(len(w.todo)))
+	for _, l := range c.items {
+		w.places[folderOf(l.bucket, l.chain.Place)] = true
+	}
+	w.fetchAhead(ctx)
+	defer func() { w.stop() }()
+	for ctx.Err() == nil && w.step(ctx) {
+	}
+	return ctx.Err()
+}
+
+// aheadMost and aheadLeast bound the digests that are fetched ahead in one chain.
+const (
+	aheadMost  = 64
+	aheadLeast = 4
+)
+
+func (w *walk) fetchAhead(ctx context.Context) {
+	n := min(max(w.Concurrency/2, aheadLeast), aheadMost)
+	w.next, w.stop = iter.Pull2(fetch.Ahead(ctx, n, slices.Values(w.todo), w.get))
+}
+
+func (w *walk) take() (listed, fetched) {
+	l, got, _ := w.next()
+	w.todo = w.todo[1:]
+	return l, got
+}
+
+// step takes one digest and reports whether there may be another.
+func (w *walk) step(ctx context.Context) bool {
+	key, named := w.named()
+	switch {
+	case !named && len(w.todo) == 0:
+		return false
+	case !named:
+		l, got := w.take()
+		w.unlinked(l)
+		w.digest(ctx, l, got, nil)
+	case len(w.todo) > 0 && w.isNamed(w.todo[0]):
+		l, got := w.take()
+		w.digest(ctx, l, got, w.newer.Previous)
+	case len(w.todo) > 0 && !w.todo[0].end.Before(key.End):
+		l, got := w.take()
+		w.stray(ctx, l, got)
+	case !key.End.After(w.Start):
+		w.forget(w.top) // the asked range ends here
+	default:
+		w.follow(ctx, key)
+	}
+	return true
+}
+
+// forget ends the link to the digest just taken.
+func (w *walk) forget(top time.Time) { w.newer, w.restarted, w.top = nil, false, top }
+
+// named returns the key that the last proven digest gives its predecessor.
+func (w *walk) named() (trail.DigestKey, bool) {
+	if w.newer == nil || w.newer.Previous == nil {
+		return trail.DigestKey{}, false
+	}
+	k, ok := w.previousKey(w.newer.Previous)
+	why := ""
+	switch {
+	case !ok:
+		why = "names a digest of another chain as its predecessor: "
+	case !k.End.Before(w.newer.End):
+		why = "names a digest as its predecessor that is not older: the chain is a loop: "
+	default:
+		return k, true
+	}
+	w.findDigest(finding.ChainHole, w.newer.Location(), w.newer.End, why+w.newer.Previous.Object, digestEvidence(w.newer, ""))
+	w.forget(w.top)
+	return trail.DigestKey{}, false
+}
+
+func (w *walk) isNamed(l listed) bool {
+	p := w.newer.Previous
+	o := l.object()
+	if w.Source.isCopy() {
+		return trail.Tail(o.Key) == trail.Tail(p.Object)
+	}
+	return o.Bucket == p.Bucket && o.Key == p.Object
+}
+
+// follow goes to a named digest that the listing does not show: in another
+// bucket or folder, or gone.
+func (w *walk) follow(ctx context.Context, key trail.DigestKey) {
+	o := w.newer.Previous.Location()
+	if !w.mayFollow(o.Bucket) {
+		w.stayed(subject(w.name, o, key.End))
+		w.state(key.End.Add(-window), key.End, report.Unverified)
+		w.forget(key.End)
+		return
+	}
+	if w.relist(ctx, o.Bucket, key) {
+		return
+	}
+	l := listed{end: key.End, bucket: o.Bucket, chain: key.Chain}
+	got := w.getNamed(ctx, o)
+	if w.Source.isCopy() {
+		l = localListed(got.at, l)
+	}
+	w.digest(ctx, l, got, w.newer.Previous)
+}
+
+// relist adds the listing of a place that the chain moved from, so that the
+// digests there are fetched ahead, too. It returns false if that brings the
+// named digest no nearer.
+func (w *walk) relist(ctx context.Context, bucket string, key trail.DigestKey) bool {
+	folder := folderOf(bucket, key.Place)
+	if w.Source.isCopy() || w.places[folder] {
+		return false
+	}
+	w.places[folder] = true
+	found, err := w.listDigests(ctx, key.Place, bucket, w.Start.Add(-window), nil)
+	if err != nil {
+		return false // not told as such: the digests there will say so
+	}
+	added := slices.DeleteFunc(found[key.Chain], func(l listed) bool {
+		return l.end.After(key.End) || l.end.Before(w.Start.Add(-window))
+	})
+	if len(added) == 0 {
+		return false
+	}
+	w.stop()
+	w.Progress.DigestsListed.Add(int64(len(added)))
+	w.todo = append(w.todo, added...)
+	slices.SortStableFunc(w.todo, func(a, b listed) int { return b.end.Compare(a.end) })
+	w.fetchAhead(ctx)
+	return true
+}
+
+// getNamed reads a digest at the places where it can lie.
+func (w *walk) getNamed(ctx context.Context, o trail.Object) (got fetched) {
+	for i, at := range w.locate(w.name.Place, o) {
+		file, err := w.Fetcher.Digest(ctx, at)
+		if i == 0 || !errors.Is(err, fs.ErrNotExist) {
+			got = fetched{at: at, file: file, err: err}
+		}
+		if !errors.Is(got.err, fs.ErrNotExist) {
+			break
+		}
+	}
+	return got
+}
+
+// localListed gives a digest of a copy the place where it was found.
+func localListed(at trail.Object, l listed) listed {
+	if k, err := trail.ParseDigestKey(at.Key); err == nil {
+		l.chain, l.bucket = k.Chain, ""
+	}
+	return l
+}
+
+// digest takes a digest that is next by name (successor is what its successor
+// says of it) or by the listing alone (nil).
+func (w *walk) digest(ctx context.Context, l listed, got fetched, successor *digest.Previous) {
+	asked := w.asked(l.end)
+	j := w.judge(ctx, l, got, successor, asked)
+	d := got.file.Digest
+	start, end := l.end.Add(-window), l.end
+	if j.proven {
+		start = d.Start
+	}
+	if j.proven && successor != nil && w.newer != nil && !w.name.Backfill && asked {
+		w.checkWindows(w.newer, d)
+	}
+	if asked {
+		w.state(start, end, j.state)
+	} else {
+		w.time.add(start, end, j.state) // outside the asked range: only for unlisted logs
+	}
+	w.forget(l.end)
+	if !j.proven {
+		if d != nil && j.state == report.Unverified && asked {
+			w.countLog(0, 0, len(d.Logs))
+		}
+		return
+	}
+	w.newer, w.last, w.restarted = d, d.Sum, d.Previous == nil
+	w.offerExplanation(l, d)
+	w.checkLogs(ctx, l, d, asked)
+}
+
+// unlinked looks at the time between the digest just taken and the next one of
+// the listing, which no proven name joins.
+func (w *walk) unlinked(l listed) {
+	if w.name.Backfill || w.top.IsZero() {
+		return
+	}
+	if w.restarted {
+		w.openGap(l.end, w.top)
+		return
+	}
+	// Ends of the hours that must lie between; a last digest may end early.
+	for t := w.top.Add(-window); t.Sub(l.end) > window/2; t = t.Add(-window) {
+		w.missing(w.name.Digest(t), trail.Object{Bucket: w.Source.Bucket, Key: w.name.Digest(t).String()},
+			"due between the digests that are there, and not there", finding.Evidence{})
+	}
+}
+
+// missing reports a digest that should be there.
+func (w *walk) missing(k trail.DigestKey, o trail.Object, why string, e finding.Evidence) {
+	if !w.asked(k.End) {
+		return
+	}
+	w.findDigest(finding.DigestMissing, o, k.End, why, e)
+	w.state(k.End.Add(-window), k.End, report.Missing)
+}
+
+// stray looks at a digest of the listing that the chain passes by: planted, or
+// one branch of a fork. It steers nothing.
+func (w *walk) stray(ctx context.Context, l listed, got fetched) {
+	if !w.asked(l.end) || (got.err == nil && got.file.Digest.Sum == w.last) {
+		return // out of range, or a second copy of the digest just taken
+	}
+	j := w.judge(ctx, l, got, nil, true)
+	w.countStray()
+	if j.found {
+		return
+	}
+	e := finding.Evidence{Digest: w.newer.Location().String()}
+	if d := got.file.Digest; d != nil {
+		e = digestEvidence(d, got.file.Meta[digest.MetaSignature])
+		e.Digest = w.newer.Location().String()
+	}
+	w.findDigest(finding.ChainHole, got.at, l.end, "no link of the chain leads here: a fork, or planted", e)
+}
+
+func (w *walk) countStray() {
+	w.Progress.Digests.Add(1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.digests.Invalid++
+}
+
+// checkWindows compares the windows of two linked digests; the time that they
+// leave open is marked.
+func (w *walk) checkWindows(newer, d *digest.Digest) {
+	if err := newer.CheckWindows(d); err != nil {
+		e := digestEvidence(newer, "")
+		e.From, e.To = d.End, newer.Start
+		w.findDigest(finding.ChainHole, newer.Location(), newer.End, fmt.Sprint(err), e)
+		w.time.add(d.End, newer.Start, report.Invalid)
+	}
+}
+
+// folderOf names a digest folder, as a key of a map.
+func folderOf(bucket string, p trail.Place) trail.Object {
+	return trail.Object{Bucket: bucket, Key: p.Folder(trail.DigestFolder)}
+}
