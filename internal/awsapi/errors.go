@@ -55,20 +55,19 @@ func explain(err error) *apiError {
 	var api smithy.APIError
 	switch {
 	case errors.As(err, &none):
-		return &apiError{ErrCredentials.Error() + ": " + short(innermost(none.err)), []error{ErrCredentials}}
+		return &apiError{ErrCredentials.Error() + ": " + short(whyNone(none.err)), []error{ErrCredentials}}
 	case errors.As(err, &region):
 		return &apiError{ErrRegion.Error(), []error{ErrRegion}}
 	case errors.As(err, &api):
 		return service(api, statusOf(err))
 	}
-	text := short(innermost(err))
 	switch status := statusOf(err); {
 	case throttling("", status):
 		return &apiError{statusText(status), []error{trail.ErrThrottled}}
 	case status >= 300:
-		return &apiError{statusText(status), nil} // whatever answered, it was not the service
+		return &apiError{text: statusText(status)} // whatever answered, it was not the service
 	}
-	return &apiError{text: text}
+	return &apiError{text: short(innermost(err))}
 }
 
 // service classifies an answer. The SDK makes up a code from the status where
@@ -77,7 +76,7 @@ func explain(err error) *apiError {
 func service(e smithy.APIError, status int) *apiError {
 	code, message := e.ErrorCode(), e.ErrorMessage()
 	out := &apiError{text: short(code + ": " + message)}
-	if code == strings.ReplaceAll(message, " ", "") && status > 0 {
+	if message == http.StatusText(status) && code == strings.ReplaceAll(message, " ", "") {
 		out.text = statusText(status)
 	}
 	switch {
@@ -143,18 +142,31 @@ func statusText(status int) string {
 	return fmt.Sprintf("HTTP %d %s without an error code", status, http.StatusText(status))
 }
 
-// innermost returns the text of the transport's own error where there is one,
-// without the SDK's layers around it.
+// innermost returns the text of the transport's own error, without the SDK's
+// layers around it.
 func innermost(err error) string {
-	var op *smithy.OperationError
-	var u *url.Error
-	switch {
-	case errors.As(err, &u):
-		return u.Err.Error()
-	case errors.As(err, &op):
-		return op.Err.Error()
+	for {
+		var u *url.Error
+		if errors.As(err, &u) {
+			return u.Err.Error() // says what was dialled
+		}
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err.Error()
+		}
+		err = inner
 	}
-	return err.Error()
+}
+
+// whyNone returns why there are no credentials: what the service said that
+// should have given them, or what the SDK says, without how it asked.
+func whyNone(err error) string {
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		return api.ErrorCode() + ": " + api.ErrorMessage()
+	}
+	s, _, _ := strings.Cut(err.Error(), ", operation error")
+	return strings.TrimPrefix(s, "failed to refresh cached credentials, ")
 }
 
 func short(s string) string {

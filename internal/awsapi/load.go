@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/smithy-go/logging"
 )
 
 // Defaults of Options.
@@ -88,6 +89,7 @@ func Load(ctx context.Context, o Options) (*Client, error) {
 	// checksum costs as much as ours.
 	cfg.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 	cfg.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+	cfg.Logger = logging.Nop{}                                        // what goes wrong is in our errors
 	cfg.Retryer = func() aws.Retryer { return retryer(o.MaxBackoff) } // AWS_MAX_ATTEMPTS still holds
 	return &Client{cfg: cfg, opts: o}, nil
 }

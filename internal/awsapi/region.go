@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net/http"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -48,15 +49,13 @@ func (s *S3) lookUp(ctx context.Context, name string) (string, error) {
 		}
 		return here, nil
 	}
+	status := statusOf(err)
+	if status == 0 || status == http.StatusTooManyRequests || status >= 500 {
+		return "", err
+	}
 	var answer *smithyhttp.ResponseError
-	if !errors.As(err, &answer) || answer.Response == nil {
-		return "", err
-	}
-	if region := answer.Response.Header.Get("X-Amz-Bucket-Region"); region != "" {
-		return region, nil
-	}
-	if status := answer.HTTPStatusCode(); status == 429 || status >= 500 {
-		return "", err
+	if errors.As(err, &answer) {
+		here = cmp.Or(answer.Response.Header.Get("X-Amz-Bucket-Region"), here)
 	}
 	return here, nil
 }

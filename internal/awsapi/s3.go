@@ -2,6 +2,7 @@ package awsapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -67,7 +68,9 @@ func (b *body) Read(p []byte) (int, error) {
 	case err == nil || err == io.EOF:
 		return n, err
 	case b.ctx.Err() != nil:
-		err = b.ctx.Err()
+		return n, fmt.Errorf("%s: %w", b.op, b.ctx.Err())
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return n, fmt.Errorf("%s: %w", b.op, io.ErrUnexpectedEOF)
 	}
-	return n, fmt.Errorf("%s: %w", b.op, err)
+	return n, fmt.Errorf("%s: %s", b.op, innermost(err))
 }
