@@ -2,6 +2,7 @@ package digest
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/trailseal/trailseal/pkg/trail"
 )
@@ -65,7 +66,7 @@ func (d *Digest) CheckLink(successor *Previous, signature string) error {
 	switch {
 	case successor.Hash != d.Sum:
 		return fmt.Errorf("successor has hash %s, this digest %s: %w", successor.Hash, d.Sum, ErrLink)
-	case signature != "" && successor.Signature != signature:
+	case signature != "" && !strings.EqualFold(successor.Signature, signature): // metadata may be upper-case hex
 		return fmt.Errorf("successor has another signature than this digest: %w", ErrLink)
 	}
 	return nil

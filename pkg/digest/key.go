@@ -110,9 +110,12 @@ func (s KeySet) Find(region, fingerprint string, t time.Time) (Key, error) {
 	return Key{}, fmt.Errorf("fingerprint %s in %s at %s%s: %w", fingerprint, region, t.Format(time.RFC3339), why, err)
 }
 
+// complete reports whether the set holds every key that can have signed a
+// digest of t, those included that became valid between its end and its
+// signing.
 func (s KeySet) complete(region string, t time.Time) bool {
 	return slices.ContainsFunc(s.Complete, func(e Extent) bool {
-		return e.Region == region && !t.Before(e.From) && !t.After(e.To)
+		return e.Region == region && !t.Before(e.From) && !t.Add(signLag).After(e.To)
 	})
 }
 

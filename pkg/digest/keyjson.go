@@ -29,9 +29,9 @@ type keyEntry struct {
 }
 
 type extentEntry struct {
-	Region    string    `json:"Region"`
-	StartTime time.Time `json:"StartTime"`
-	EndTime   time.Time `json:"EndTime"`
+	Region    string  `json:"Region"`
+	StartTime keyTime `json:"StartTime"`
+	EndTime   keyTime `json:"EndTime"`
 }
 
 // keyTime reads the forms that the versions of the AWS CLI write: seconds
@@ -53,12 +53,15 @@ func (t *keyTime) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 
 // MarshalJSONTo implements json.MarshalerTo.
 func (t keyTime) MarshalJSONTo(e *jsontext.Encoder) error {
-	return e.WriteToken(jsontext.String(t.UTC().Format(time.RFC3339)))
+	return e.WriteToken(jsontext.String(t.UTC().Format(time.RFC3339Nano)))
 }
+
+// maxSeconds is the end of the year 9999, the last that RFC 3339 can write.
+const maxSeconds = 253402300799
 
 func parseKeyTime(s string) (time.Time, error) {
 	if f, err := strconv.ParseFloat(s, 64); err == nil {
-		if math.Abs(f) > 1<<40 {
+		if !(f >= 0 && f <= maxSeconds) { // NaN is neither
 			return time.Time{}, fmt.Errorf("time %q is out of range", s)
 		}
 		return time.UnixMilli(int64(math.Round(f * 1000))).UTC(), nil
@@ -67,7 +70,10 @@ func parseKeyTime(s string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, fmt.Errorf("time %q: %w", s, err)
 	}
-	return t.UTC(), nil
+	if t = t.UTC(); t.Year() < 0 || t.Year() > 9999 { // a zone can move it there
+		return time.Time{}, fmt.Errorf("time %q is out of range", s)
+	}
+	return t, nil
 }
 
 // ParseKeySet reads the JSON that `aws cloudtrail list-public-keys` and
@@ -93,7 +99,7 @@ func ParseKeySet(b []byte) (KeySet, error) {
 		s.Keys = append(s.Keys, k)
 	}
 	for _, e := range list.Complete {
-		s.Complete = append(s.Complete, Extent{Region: e.Region, From: e.StartTime.UTC(), To: e.EndTime.UTC()})
+		s.Complete = append(s.Complete, Extent{Region: e.Region, From: e.StartTime.Time, To: e.EndTime.Time})
 	}
 	return s, nil
 }
@@ -108,7 +114,12 @@ func NewKey(region, value, fingerprint string, from, to time.Time) (Key, error) 
 	return Key{Region: region, Fingerprint: fingerprint, DER: der, From: from.UTC(), To: to.UTC()}, nil
 }
 
+// check demands what a key of a saved list must have. Without its validity a
+// key would look expired, and good digests forged.
 func (k Key) check() error {
+	if k.From.IsZero() || k.To.IsZero() || k.To.Before(k.From) {
+		return fmt.Errorf("key %s: validity is absent or reversed: %w", k.Fingerprint, ErrKey)
+	}
 	_, err := k.RSA()
 	return errors.Join(k.CheckFingerprint(), err)
 }
@@ -125,7 +136,7 @@ func (s KeySet) JSON() ([]byte, error) {
 		})
 	}
 	for _, e := range s.Complete {
-		list.Complete = append(list.Complete, extentEntry{Region: e.Region, StartTime: e.From, EndTime: e.To})
+		list.Complete = append(list.Complete, extentEntry{Region: e.Region, StartTime: keyTime{e.From}, EndTime: keyTime{e.To}})
 	}
 	b, err := json.Marshal(list, jsontext.WithIndent("    "))
 	if err != nil {

@@ -168,6 +168,9 @@ func (p *parser) previous(d *Digest) error {
 	default:
 		return fmt.Errorf("%d of the 5 previousDigest members are null: %w", 5-present, ErrFormat)
 	}
+	if *v.bucket == "" || *v.object == "" || *v.signature == "" {
+		return fmt.Errorf("an empty previousDigest member: %w", ErrFormat)
+	}
 	if *v.algorithm != HashAlgorithm {
 		return fmt.Errorf("previousDigestHashAlgorithm %q: %w", *v.algorithm, ErrAlgorithm)
 	}
