@@ -35,6 +35,8 @@ func ReasonOf(err error) finding.Reason {
 		return finding.TooLarge
 	case errors.Is(err, digest.ErrNoKeys):
 		return finding.NoKeys
+	case errors.Is(err, digest.ErrUnsigned):
+		return finding.NoSignature
 	}
 	return finding.Network
 }

@@ -47,6 +47,7 @@ type Report struct {
 	Unverified []finding.Unverified `json:"unverified"`
 	Keys       []Key                `json:"keys"`
 	Counts     Counts               `json:"counts"`
+	Skipped    []string             `json:"skipped,omitempty"` // what was left out on request
 	Elapsed    float64              `json:"elapsed_seconds"`
 }
 
@@ -132,7 +133,7 @@ func (r *Report) Conclude() {
 	switch {
 	case len(r.Findings) > 0:
 		r.Verdict = Findings
-	case len(r.Unverified) > 0 || r.Counts.Digests.Unverified+r.Counts.Logs.Unverified > 0:
+	case len(r.Unverified) > 0:
 		r.Verdict = Incomplete
 	default:
 		r.Verdict = Intact

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"time"
 
@@ -28,13 +29,28 @@ type hearing struct {
 	file      fetch.File
 	successor *digest.Previous // nil: none is known
 	asked     bool             // outside the asked range nothing is reported
+	// signatureElsewhere is the signature that the successor repeats, be it
+	// proven or not: a signature vouches for itself. "" where there is none.
+	signatureElsewhere string
 	judgement
+}
+
+// repeated returns the signature that the digest just taken gives l.
+func (w *walk) repeated(l listed, successor *digest.Previous) string {
+	switch {
+	case successor != nil:
+		return successor.Signature
+	case w.unproven != nil && w.unproven.Previous != nil && w.isNamed(l, w.unproven.Previous):
+		return w.unproven.Previous.Signature
+	}
+	return ""
 }
 
 // judge checks one digest: container and form, place, key, signature, link.
 func (w *walk) judge(ctx context.Context, l listed, got fetched, successor *digest.Previous, asked bool) judgement {
 	h := &hearing{walk: w, listed: l, at: got.at, file: got.file, successor: successor, asked: asked}
 	h.state = report.Verified
+	h.signatureElsewhere = w.repeated(l, successor)
 	switch {
 	case got.err != nil:
 		h.unread(ctx, got.err)
@@ -123,7 +139,7 @@ func (h *hearing) signature(ctx context.Context) {
 	case h.successorProves(key):
 		h.proven = true
 		if !h.Source.isCopy() {
-			h.wrong(finding.DigestSignature, "the object has no signature; its successor's copy of it verifies", digestEvidence(d, h.successor.Signature))
+			h.wrong(finding.DigestSignature, "the object has no signature; its successor's copy of it verifies", digestEvidence(d, h.signatureElsewhere))
 		}
 	default:
 		h.unsigned(ctx, d)
@@ -133,10 +149,10 @@ func (h *hearing) signature(ctx context.Context) {
 	}
 }
 
-// successorProves verifies the digest with what its successor repeats of it.
+// successorProves verifies the digest with the signature that its successor
+// repeats.
 func (h *hearing) successorProves(key digest.Key) bool {
-	d := h.file.Digest
-	return h.successor != nil && d.CheckLink(h.successor, "") == nil && d.Verify(key, h.successor.Signature) == nil
+	return h.signatureElsewhere != "" && h.file.Digest.Verify(key, h.signatureElsewhere) == nil
 }
 
 // link compares a digest whose own signature is good with its successor's words.
@@ -153,20 +169,18 @@ func (h *hearing) link(d *digest.Digest, own string) {
 
 // unsigned deals with a digest for which no signature is to be had.
 func (h *hearing) unsigned(ctx context.Context, d *digest.Digest) {
-	if h.successor != nil || !h.Source.isCopy() {
-		signature := ""
-		why := "the object has no signature"
-		if h.successor != nil {
-			signature = h.successor.Signature
-			why = "the signature that its successor repeats does not verify"
-		}
-		h.wrong(finding.DigestSignature, why, digestEvidence(d, signature))
+	why := "the object has no signature"
+	if h.signatureElsewhere != "" {
+		why = "the signature that its successor repeats does not verify"
+	}
+	if h.signatureElsewhere != "" || !h.Source.isCopy() {
+		h.wrong(finding.DigestSignature, why, digestEvidence(d, h.signatureElsewhere))
 		return
 	}
 	h.unknown(ctx, errNoSignature)
 }
 
-var errNoSignature = errors.New("a copy without object metadata: no signature is known until the next digest is there, too")
+var errNoSignature = fmt.Errorf("a copy without object metadata, and no newer digest that repeats it: %w", digest.ErrUnsigned)
 
 // signedAt returns when the digest was signed, as far as is known: a backfill
 // digest says so in its metadata, which is not signed but only chooses among

@@ -29,8 +29,9 @@ func (l listed) object() trail.Object {
 
 // list finds the chains of a scope and the digests each has in and around the
 // asked range. It returns false where a place could not be listed; its chains
-// are then not walked, since a part of a listing proves nothing.
-func (r *run) list(ctx context.Context, s scope) ([]*chain, bool) {
+// are then not walked, since a part of a listing proves nothing. all is false
+// where chains were left out on request: the scope's log files may be theirs.
+func (r *run) list(ctx context.Context, s scope) (chains []*chain, all, ok bool) {
 	merged := map[trail.Chain][]listed{} // by name alone: the Place is that of the scope
 	for _, p := range s.places {
 		found, err := r.listDigests(ctx, p.Place, r.Source.Bucket, r.Start.Add(-lookBack), r.foreign)
@@ -40,7 +41,7 @@ func (r *run) list(ctx context.Context, s scope) ([]*chain, bool) {
 		if err != nil {
 			folder := trail.Object{Bucket: r.Source.Bucket, Key: p.Folder(trail.DigestFolder)}
 			r.doubt(ctx, subject(trail.Chain{Place: p.Place}, folder, r.Start), err)
-			return nil, false
+			return nil, false, false
 		}
 		for name, items := range found {
 			merged[bare(name)] = append(merged[bare(name)], items...)
@@ -49,7 +50,6 @@ func (r *run) list(ctx context.Context, s scope) ([]*chain, bool) {
 			r.absent(p.Account, p.Region, "the digest folder holds no digest")
 		}
 	}
-	var chains []*chain
 	for name, items := range merged {
 		if wanted(r.Trails, name.Trail) {
 			chains = append(chains, newChain(r, items))
@@ -58,8 +58,9 @@ func (r *run) list(ctx context.Context, s scope) ([]*chain, bool) {
 	slices.SortFunc(chains, func(a, b *chain) int { return strings.Compare(a.name.String(), b.name.String()) })
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.shared = r.shared || len(chains) < len(merged)
 	r.chains = append(r.chains, chains...)
-	return chains, true
+	return chains, len(chains) == len(merged), true
 }
 
 // bare returns a chain's name without the prefix and organization that its

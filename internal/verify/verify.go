@@ -103,12 +103,13 @@ type run struct {
 	chains     []*chain
 	gaps       []*gap
 	logObjects int
+	shared     bool // some log folder may hold files of a trail that is not asked for
 	inflated   int64
 }
 
 // scope verifies everything of one account and region.
 func (r *run) scope(ctx context.Context, s scope) error {
-	chains, ok := r.list(ctx, s)
+	chains, all, ok := r.list(ctx, s)
 	listed := newListedSet()
 	for _, c := range chains {
 		c.listed = listed
@@ -116,7 +117,7 @@ func (r *run) scope(ctx context.Context, s scope) error {
 			return err
 		}
 	}
-	if ok && !r.NoUnlisted {
+	if ok && all && !r.NoUnlisted {
 		for _, p := range s.places {
 			r.checkUnlisted(ctx, p, chains, listed)
 		}
@@ -170,6 +171,15 @@ func (r *run) report() *report.Report {
 		out.Unverified = []finding.Unverified{}
 	}
 	out.Counts.LogsListed, out.Counts.InflatedBytes = r.logObjects, r.inflated
+	if r.NoLogs {
+		out.Skipped = append(out.Skipped, "the content of log files (--no-logs)")
+	}
+	if r.NoUnlisted {
+		out.Skipped = append(out.Skipped, "objects that no digest lists (--no-unlisted)")
+	}
+	if r.shared && !r.NoUnlisted {
+		out.Skipped = append(out.Skipped, "objects that no digest lists, in folders shared with other trails (--trail)")
+	}
 	out.Conclude()
 	return out
 }

@@ -28,6 +28,7 @@ type walk struct {
 	places map[trail.Object]bool // listed so far: a bucket and a digest folder
 
 	newer     *digest.Digest // the digest just taken, when it is proven
+	unproven  *digest.Digest // the digest just taken, when it is not
 	last      digest.Sum     // its sum
 	top       time.Time      // the end of the digest just taken, proven or not
 	restarted bool           // it was a proven starting digest
@@ -74,7 +75,7 @@ func (w *walk) step(ctx context.Context) bool {
 		l, got := w.take()
 		w.unlinked(l)
 		w.digest(ctx, l, got, nil)
-	case len(w.todo) > 0 && w.isNamed(w.todo[0]):
+	case len(w.todo) > 0 && w.isNamed(w.todo[0], w.newer.Previous):
 		l, got := w.take()
 		w.digest(ctx, l, got, w.newer.Previous)
 	case len(w.todo) > 0 && !w.todo[0].end.Before(key.End):
@@ -89,7 +90,7 @@ func (w *walk) step(ctx context.Context) bool {
 }
 
 // forget ends the link to the digest just taken.
-func (w *walk) forget(top time.Time) { w.newer, w.restarted, w.top = nil, false, top }
+func (w *walk) forget(top time.Time) { w.newer, w.unproven, w.restarted, w.top = nil, nil, false, top }
 
 // named returns the key that the last proven digest gives its predecessor.
 func (w *walk) named() (trail.DigestKey, bool) {
@@ -111,8 +112,7 @@ func (w *walk) named() (trail.DigestKey, bool) {
 	return trail.DigestKey{}, false
 }
 
-func (w *walk) isNamed(l listed) bool {
-	p := w.newer.Previous
+func (w *walk) isNamed(l listed, p *digest.Previous) bool {
 	o := l.object()
 	if w.Source.isCopy() {
 		return trail.Tail(o.Key) == trail.Tail(p.Object)
@@ -210,6 +210,7 @@ func (w *walk) digest(ctx context.Context, l listed, got fetched, successor *dig
 	}
 	w.forget(l.end)
 	if !j.proven {
+		w.unproven = d
 		if d != nil && j.state == report.Unverified && asked {
 			w.countLog(0, 0, len(d.Logs))
 		}

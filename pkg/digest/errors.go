@@ -31,6 +31,10 @@ var (
 	ErrModified = errors.New("hash value does not match")
 )
 
+// ErrUnsigned says that no signature of a digest is to be had, as for the
+// newest digest of a copy without object metadata. It is no check error.
+var ErrUnsigned = errors.New("no signature to be had")
+
 // ErrNoKeys says that no public key could be had for a region and time. It is
 // no check error: nothing was found wrong.
 var ErrNoKeys = errors.New("no public keys")
