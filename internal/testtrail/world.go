@@ -40,6 +40,8 @@ type World struct {
 	// KeysErr makes PublicKeys fail; NoKeys makes its lists empty.
 	KeysErr error
 	NoKeys  bool
+	// EditKeys changes what PublicKeys returns, as a forged answer would be.
+	EditKeys func([]digest.Key) []digest.Key
 
 	mu      sync.Mutex
 	keys    []*rsa.PrivateKey
@@ -124,6 +126,9 @@ func (w *World) PublicKeys(_ context.Context, region string, from, to time.Time)
 		if !k.From.After(to) && !k.To.Before(from) {
 			set.Keys = append(set.Keys, k)
 		}
+	}
+	if w.EditKeys != nil {
+		set.Keys = w.EditKeys(set.Keys)
 	}
 	return set, nil
 }
