@@ -101,7 +101,7 @@ func evidence(e finding.Evidence) []string {
 	add("signed hash", e.Want)
 	add("hash found", e.Got)
 	add("fingerprint", e.Fingerprint)
-	add("says", e.Digest)
+	add("digest", e.Digest)
 	if !e.From.IsZero() {
 		add("time", stamp(e.From)+" to "+stamp(e.To))
 	}

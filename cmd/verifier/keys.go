@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/trailseal/trailseal/internal/awsapi"
+	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// rotation is how far beyond the asked range keys are asked for: a digest is
+// signed after its end, and the signing key may be a new one by then.
+const rotation = 2 * time.Hour
+
+// saveKeys is the command keys: its flags.
+type saveKeys struct {
+	Region    []string
+	StartTime string `default:"90d"`
+	EndTime   string `default:"0h"`
+	Output    string `short:"o" default:"-"`
+	Profile   string
+}
+
+// Validate is called by kong.
+func (k *saveKeys) Validate() error {
+	for _, r := range k.Region {
+		if !trail.ValidRegion(r) {
+			return fmt.Errorf("region %q: not a region's name", r)
+		}
+	}
+	return nil
+}
+
+// Run asks each region for its keys and writes them as one list.
+func (k *saveKeys) Run(ctx context.Context, a *app) error {
+	from, to, err := k.extent(a.now())
+	if err != nil {
+		return &exitError{code: exitUsage, err: err}
+	}
+	client, err := awsapi.Load(ctx, awsapi.Options{Profile: k.Profile})
+	if err != nil {
+		return err
+	}
+	regions := k.Region
+	if len(regions) == 0 && client.Region() != "" {
+		regions = []string{client.Region()}
+	}
+	if len(regions) == 0 {
+		return &exitError{code: exitUsage, err: awsapi.ErrRegion, hint: "name the regions with --region, as often as needed"}
+	}
+	var all digest.KeySet
+	source := client.CloudTrail()
+	for _, region := range regions {
+		set, err := source.PublicKeys(ctx, region, from, to)
+		if err != nil {
+			return err
+		}
+		if len(set.Keys) == 0 {
+			fmt.Fprintf(a.stderr, "warning: %s lists no key from %s to %s\n", region, from.Format(time.RFC3339), to.Format(time.RFC3339))
+		}
+		for _, key := range set.Keys {
+			if err := key.CheckFingerprint(); err != nil {
+				return fmt.Errorf("list public keys of %s: %w", region, err)
+			}
+		}
+		all = all.Merge(set)
+	}
+	return k.write(a.stdout, all)
+}
+
+func (k *saveKeys) extent(now time.Time) (from, to time.Time, err error) {
+	if from, err = parseTime(k.StartTime, now); err != nil {
+		return from, to, fmt.Errorf("--start-time: %w", err)
+	}
+	if to, err = parseTime(k.EndTime, now); err != nil {
+		return from, to, fmt.Errorf("--end-time: %w", err)
+	}
+	if to.Before(from) {
+		return from, to, fmt.Errorf("--start-time %s is after --end-time %s", from.Format(time.RFC3339), to.Format(time.RFC3339))
+	}
+	return from.Add(-rotation).Truncate(time.Second), to.Add(rotation).Truncate(time.Second), nil
+}
+
+func (k *saveKeys) write(stdout io.Writer, set digest.KeySet) error {
+	b, err := set.JSON()
+	if err != nil {
+		return err
+	}
+	if k.Output == "-" {
+		_, err = stdout.Write(b)
+		return err
+	}
+	return os.WriteFile(k.Output, b, 0o644)
+}
