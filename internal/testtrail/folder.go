@@ -1,12 +1,16 @@
 package testtrail
 
 import (
+	"bytes"
 	"crypto/md5"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/trailseal/trailseal/internal/inflate"
+	"github.com/trailseal/trailseal/pkg/trail"
 )
 
 // SidecarEnd ends the name of the file that keeps an object's metadata in a
@@ -95,4 +99,21 @@ func (c *Chain) Heads() (heads []*Issued) {
 		}
 	}
 	return heads
+}
+
+// EditLog changes the inflated bytes of a delivered log file and packs them
+// anew, so that the container is in order. It panics where change changes
+// nothing: a test that tampers with nothing is no test.
+func (s *Store) EditLog(o trail.Object, change func([]byte) []byte) {
+	s.Edit(o.Bucket, o.Key, func(st *Stored) {
+		was, _, err := inflate.Bytes(bytes.NewReader(st.Body), inflate.Options{Limit: maxEventFile})
+		if err != nil {
+			panic(err)
+		}
+		now := change(bytes.Clone(was))
+		if bytes.Equal(was, now) {
+			panic("not edited: " + o.String())
+		}
+		st.Body = Gzip(now)
+	})
 }

@@ -157,10 +157,11 @@ func LogBodies(files []EventFile, perLog int) (bodies [][]byte) {
 	return bodies
 }
 
-// Spread delivers log files over so many hours of a chain, about equally many
-// in each.
-func (c *Chain) Spread(bodies [][]byte, hours int) {
-	for h := range hours {
-		c.Hour(bodies[h*len(bodies)/hours : (h+1)*len(bodies)/hours]...)
+// Spread parts log files into so many hours, about equally many in each.
+func Spread(bodies [][]byte, hours int) [][][]byte {
+	parts := make([][][]byte, hours)
+	for h := range parts {
+		parts[h] = bodies[h*len(bodies)/hours : (h+1)*len(bodies)/hours]
 	}
+	return parts
 }
