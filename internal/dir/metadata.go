@@ -27,9 +27,13 @@ func isSidecar(name string, files map[string]bool) bool {
 // errors never wrap fs.ErrNotExist, which would say that of the object.
 func (d *Dir) metadata(name string) (map[string]string, error) {
 	side := name + sidecarEnd
+	// The common case, and cheap: the object's folder is known to be there.
+	if _, err := d.root.Lstat(side); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	f, _, err := d.open(side)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil // a folder, or a name too long
 	}
 	var meta map[string]string
 	if err == nil {
