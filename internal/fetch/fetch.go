@@ -27,11 +27,13 @@ type Fetcher struct {
 	Plain     bool  // accept files that are inflated already (a folder)
 
 	places chan struct{}
+	large  chan struct{} // held by the one large digest in memory
 }
 
-// New returns a Fetcher that runs at most concurrency reads at once.
+// New returns a Fetcher that runs at most concurrency reads at once, one where
+// that is less.
 func New(o Objects, concurrency int) *Fetcher {
-	return &Fetcher{Objects: o, MaxDigest: DefaultMaxDigest, MaxLog: DefaultMaxLog, places: make(chan struct{}, concurrency)}
+	return &Fetcher{Objects: o, MaxDigest: DefaultMaxDigest, MaxLog: DefaultMaxLog, places: make(chan struct{}, max(concurrency, 1))}
 }
 
 // File is a digest file as it was found.
@@ -45,10 +47,14 @@ type File struct {
 // reason (ReasonOf). File.Meta is set whenever the object could be opened,
 // File.Body where it could be inflated and not parsed.
 func (f *Fetcher) Digest(ctx context.Context, o trail.Object) (File, error) {
+	return f.digest(ctx, o, f.MaxDigest)
+}
+
+func (f *Fetcher) digest(ctx context.Context, o trail.Object, most int64) (File, error) {
 	var file File
 	err := f.read(ctx, o, func(r io.Reader, meta map[string]string) error {
 		file.Meta = meta
-		b, _, err := inflate.Bytes(r, inflate.Options{Limit: f.MaxDigest, Plain: f.Plain})
+		b, _, err := inflate.Bytes(r, inflate.Options{Limit: most, Plain: f.Plain})
 		file.Body = b
 		return err
 	})

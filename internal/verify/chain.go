@@ -67,15 +67,16 @@ func (c *chain) selected() []listed {
 
 // fetched is what reading a digest gave.
 type fetched struct {
-	at   trail.Object
-	file fetch.File
-	err  error
+	at    trail.Object
+	file  fetch.File
+	later bool // too large to be read ahead of its turn
+	err   error
 }
 
 func (c *chain) get(ctx context.Context, l listed) fetched {
 	o := l.object()
-	file, err := c.Fetcher.Digest(ctx, o)
-	return fetched{at: o, file: file, err: err}
+	file, later, err := c.Fetcher.DigestAhead(ctx, o)
+	return fetched{at: o, file: file, later: later, err: err}
 }
 
 // state counts a digest and marks its time.

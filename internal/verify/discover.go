@@ -68,17 +68,17 @@ func (r *run) discover(ctx context.Context) ([]place, error) {
 	g.SetLimit(max(4, r.Concurrency/2))
 	for _, a := range accounts {
 		g.Go(func() error {
-			found, err := r.regions(ctx, a)
+			found := r.regions(ctx, a)
 			mu.Lock()
 			defer mu.Unlock()
 			places = append(places, found...)
-			return err
+			return ctx.Err()
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	if len(places) == 0 && len(r.ExpectAccounts)+len(r.ExpectRegions) == 0 {
+	if len(places) == 0 && len(r.unverified) == 0 {
 		return nil, fmt.Errorf("look into %s: %w", r.Source.Name, ErrNothing)
 	}
 	slices.SortFunc(places, func(a, b place) int {
@@ -133,7 +133,7 @@ func (r *run) accounts(ctx context.Context, root string) ([]trail.Place, error) 
 	var found []trail.Place
 	for folder, err := range r.objects.Folders(ctx, r.Source.Bucket, root) {
 		if err != nil {
-			return nil, err
+			return nil, err // with the root unread, hardly anything would be left
 		}
 		name := base(folder)
 		if trail.ValidAccount(name) {
@@ -144,7 +144,8 @@ func (r *run) accounts(ctx context.Context, root string) ([]trail.Place, error) 
 		}
 		for member, err := range r.objects.Folders(ctx, r.Source.Bucket, folder) {
 			if err != nil {
-				return nil, err
+				r.unlistable(ctx, trail.Place{}, folder, err)
+				break
 			}
 			if trail.ValidAccount(base(member)) {
 				found = append(found, trail.Place{Prefix: prefix, Organization: name, Account: base(member)})
@@ -155,12 +156,13 @@ func (r *run) accounts(ctx context.Context, root string) ([]trail.Place, error) 
 }
 
 // regions returns the regions for which an account has folders.
-func (r *run) regions(ctx context.Context, account trail.Place) ([]place, error) {
+func (r *run) regions(ctx context.Context, account trail.Place) []place {
 	found := map[string]*place{}
 	for _, kind := range []string{trail.DigestFolder, trail.LogFolder} {
 		for sub, err := range r.objects.Folders(ctx, r.Source.Bucket, account.Regions(kind)) {
 			if err != nil {
-				return nil, err
+				r.unlistable(ctx, account, account.Regions(kind), err)
+				break
 			}
 			region := base(sub)
 			if !trail.ValidRegion(region) {
@@ -186,7 +188,14 @@ func (r *run) regions(ctx context.Context, account trail.Place) ([]place, error)
 			places = append(places, *p)
 		}
 	}
-	return places, nil
+	return places
+}
+
+// unlistable records a folder that could not be listed: what lies below it is
+// not known, the rest goes on.
+func (r *run) unlistable(ctx context.Context, p trail.Place, folder string, err error) {
+	o := trail.Object{Bucket: r.Source.Bucket, Key: folder}
+	r.doubt(ctx, subject(trail.Chain{Place: p}, o, r.Start), err)
 }
 
 // narrow reads a source prefix that reaches below AWSLogs, [o-ID/]ACCOUNT/KIND/REGION/,
@@ -216,35 +225,59 @@ func (r *run) keep(p trail.Place) bool {
 		(only.Organization == "" || p.Organization != "")
 }
 
-// expect reports the accounts and regions that should be there and are not.
+// expect reports the accounts and regions that are expected, or asked for by
+// name, and have no digests. What could not be listed is not called absent.
 func (r *run) expect(places []place) {
-	accounts := r.ExpectAccounts
-	for _, p := range places {
-		if len(r.ExpectAccounts) == 0 && !slices.Contains(accounts, p.Account) {
-			accounts = append(slices.Clone(accounts), p.Account)
-		}
-	}
 	has := func(account, region string) bool {
 		return slices.ContainsFunc(places, func(p place) bool {
-			return p.digests && p.Account == account && (region == "" || p.Region == region)
+			return p.digests && (account == "" || p.Account == account) && (region == "" || p.Region == region)
+		}) || slices.ContainsFunc(r.unverified, func(u finding.Unverified) bool {
+			return u.Account == account || u.Account == ""
 		})
 	}
-	for _, a := range accounts {
-		if len(r.ExpectAccounts) > 0 && !has(a, "") {
-			r.absent(a, "", "expected account has no digests")
-			continue
+	for _, a := range union(r.ExpectAccounts, r.Accounts) {
+		if !has(a, "") {
+			r.absent(a, "", "the account has no digests")
 		}
+	}
+	for _, region := range r.Regions {
+		if !has("", region) {
+			r.absent("", region, "the region has no digests")
+		}
+	}
+	accounts := r.ExpectAccounts
+	if len(accounts) == 0 {
+		for _, p := range places {
+			accounts = union(accounts, []string{p.Account})
+		}
+	}
+	for _, a := range accounts {
 		for _, region := range r.ExpectRegions {
-			if !has(a, region) {
-				r.absent(a, region, "expected region has no digests")
+			if has(a, "") && !has(a, region) {
+				r.absent(a, region, "the account has no digests for the expected region")
 			}
 		}
 	}
-	if len(accounts) == 0 {
-		for _, region := range r.ExpectRegions {
-			r.absent("", region, "expected region has no digests")
+}
+
+// expectTrails reports the trails that were asked for by name and found
+// nowhere.
+func (r *run) expectTrails() {
+	for _, name := range r.Trails {
+		if !slices.ContainsFunc(r.chains, func(c *chain) bool { return c.name.Trail == name }) {
+			r.absent("", "", "no digest chain of a trail named "+name)
 		}
 	}
+}
+
+func union(a, b []string) []string {
+	u := slices.Clone(a)
+	for _, s := range b {
+		if !slices.Contains(u, s) {
+			u = append(u, s)
+		}
+	}
+	return u
 }
 
 func (r *run) absent(account, region, why string) {

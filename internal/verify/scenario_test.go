@@ -3,6 +3,9 @@ package verify_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -217,10 +220,7 @@ func TestBucketMove(t *testing.T) {
 	s.expect(t, "digest-missing d3\nlog-modified l2.0")
 	s = moved()
 	s.cfg.StayInside = true
-	r := s.run(t)
-	if got := s.summary(r); !strings.Contains(got, "UNVERIFIED access-denied d4") || !strings.Contains(got, "coverage") {
-		t.Errorf("got\n%s", got)
-	}
+	s.expect(t, "UNVERIFIED access-denied d4")
 }
 
 func TestPrefixMove(t *testing.T) {
@@ -354,6 +354,48 @@ func TestSameInputSameReport(t *testing.T) {
 			t.Fatal("reports differ")
 		}
 	}
+}
+
+func TestUnknownNamesAreNoSuccess(t *testing.T) {
+	s := newSite(testtrail.Options{}, 6)
+	s.cfg.Trails = []string{"mian"}
+	s.expect(t, "coverage 00:08-06:08")
+	s.cfg.Trails = nil
+	s.cfg.Accounts = []string{account, "444455556666"}
+	s.expect(t, "coverage 00:08-06:08")
+	s.cfg.Accounts = nil
+	s.cfg.Start, s.cfg.End, s.cfg.Now = s.c.Now().Add(2*time.Hour), s.c.Now().Add(3*time.Hour), s.c.Now().Add(3*time.Hour)
+	if _, err := verify.Run(context.Background(), s.cfg); !errors.Is(err, verify.ErrNotDue) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestOneAccountCannotBeListed(t *testing.T) {
+	s := newSite(testtrail.Options{}, 6)
+	s.trail.Chain("444455556666", region, day).Hours(6)
+	s.cfg.Fetcher = fetch.New(denied{s.World, "AWSLogs/444455556666/CloudTrail-Digest/"}, 8)
+	s.expect(t, "UNVERIFIED access-denied AWSLogs/444455556666/CloudTrail-Digest/\n"+
+		"UNVERIFIED access-denied AWSLogs/444455556666/CloudTrail-Digest/us-east-1/") // known from its logs
+}
+
+// denied refuses to list below a prefix.
+type denied struct {
+	*testtrail.World
+	prefix string
+}
+
+func (d denied) List(ctx context.Context, bucket, prefix, after string) iter.Seq2[trail.Object, error] {
+	if strings.HasPrefix(prefix, d.prefix) {
+		return func(yield func(trail.Object, error) bool) { yield(trail.Object{}, fs.ErrPermission) }
+	}
+	return d.World.List(ctx, bucket, prefix, after)
+}
+
+func (d denied) Folders(ctx context.Context, bucket, prefix string) iter.Seq2[string, error] {
+	if strings.HasPrefix(prefix, d.prefix) {
+		return func(yield func(string, error) bool) { yield("", fs.ErrPermission) }
+	}
+	return d.World.Folders(ctx, bucket, prefix)
 }
 
 func TestListingFails(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -53,6 +54,10 @@ func (s Source) isCopy() bool { return s.Bucket == "" }
 // wrong bucket, prefix or folder, so it stops the run.
 var ErrNothing = errors.New("no AWSLogs/ACCOUNT/CloudTrail-Digest or CloudTrail folder found")
 
+// ErrNotDue: in the asked time no digest is there and none had to be, so that
+// nothing was proven and nothing is wrong.
+var ErrNotDue = errors.New("no digest is due in the asked time yet")
+
 // Run verifies and reports. An error means that nothing can be said: the
 // source could not be listed at all, or ctx ended. Whatever else fails is in
 // the report.
@@ -66,23 +71,33 @@ func Run(ctx context.Context, c Config) (*report.Report, error) {
 		return nil, err
 	}
 	r.expect(places)
+	all := scopes(places)
+	r.underWay = max(1, min(len(all), placesAtOnce))
 	logs, logCtx := errgroup.WithContext(ctx)
 	logs.SetLimit(c.Concurrency)
 	r.logs, r.logCtx = logs, logCtx
 
 	walks, walkCtx := errgroup.WithContext(ctx)
 	walks.SetLimit(placesAtOnce)
-	for _, s := range scopes(places) {
+	for _, s := range all {
 		walks.Go(func() error { return r.scope(walkCtx, s) })
 	}
 	if err := errors.Join(walks.Wait(), logs.Wait()); err != nil {
 		return nil, err
 	}
 	r.explain(ctx)
+	r.expectTrails()
 	for _, c := range r.chains {
 		c.cover()
 	}
-	return r.report(), ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	out := r.report()
+	if out.Verdict == report.Intact && out.Counts.Digests.Valid == 0 {
+		return nil, fmt.Errorf("verify %s: %w", r.Source.Name, ErrNotDue)
+	}
+	return out, nil
 }
 
 // placesAtOnce bounds the chains under way, and with them the digests that are
@@ -92,10 +107,11 @@ const placesAtOnce = 24
 // run is one verification under way.
 type run struct {
 	Config
-	objects fetch.Objects
-	keys    *keyring
-	logs    *errgroup.Group // every log check under way
-	logCtx  context.Context // of the checks in logs
+	objects  fetch.Objects
+	keys     *keyring
+	underWay int             // scopes that are walked at once
+	logs     *errgroup.Group // every log check under way
+	logCtx   context.Context // of the checks in logs
 
 	mu         sync.Mutex // guards what follows
 	findings   []finding.Finding

@@ -32,6 +32,7 @@ type walk struct {
 	last      digest.Sum     // its sum
 	top       time.Time      // the end of the digest just taken, proven or not
 	restarted bool           // it was a proven starting digest
+	blind     bool           // it could not be read: what it names is not known
 	gap       *gap           // waiting for the logs that may explain it
 }
 
@@ -45,24 +46,35 @@ func (c *chain) walk(ctx context.Context) error {
 	defer func() { w.stop() }()
 	for ctx.Err() == nil && w.step(ctx) {
 	}
+	if w.blind { // the chain may go on where only that digest knows
+		w.time.add(w.Start, w.top, report.Unverified)
+	}
 	return ctx.Err()
 }
 
-// aheadMost and aheadLeast bound the digests that are fetched ahead in one chain.
+// aheadMost and aheadLeast bound the digests that are fetched ahead in one
+// chain; aheadTotal is shared by the chains under way.
 const (
+	aheadTotal = 256
 	aheadMost  = 64
 	aheadLeast = 4
 )
 
 func (w *walk) fetchAhead(ctx context.Context) {
-	n := min(max(w.Concurrency/2, aheadLeast), aheadMost)
+	n := min(max(aheadTotal/w.underWay, aheadLeast), aheadMost)
 	w.next, w.stop = iter.Pull2(fetch.Ahead(ctx, n, slices.Values(w.todo), w.get))
 }
 
-func (w *walk) take() (listed, fetched) {
-	l, got, _ := w.next()
+// take returns the next digest of the listing. A large one is read only now;
+// done lets go of it.
+func (w *walk) take(ctx context.Context) (l listed, got fetched, done func()) {
+	l, got, _ = w.next()
 	w.todo = w.todo[1:]
-	return l, got
+	done = func() {}
+	if got.later {
+		got.file, done, got.err = w.Fetcher.Turn(ctx, got.at)
+	}
+	return l, got, done
 }
 
 // step takes one digest and reports whether there may be another.
@@ -72,14 +84,17 @@ func (w *walk) step(ctx context.Context) bool {
 	case !named && len(w.todo) == 0:
 		return false
 	case !named:
-		l, got := w.take()
+		l, got, done := w.take(ctx)
+		defer done()
 		w.unlinked(l)
 		w.digest(ctx, l, got, nil)
 	case len(w.todo) > 0 && w.isNamed(w.todo[0], w.newer.Previous):
-		l, got := w.take()
+		l, got, done := w.take(ctx)
+		defer done()
 		w.digest(ctx, l, got, w.newer.Previous)
 	case len(w.todo) > 0 && !w.todo[0].end.Before(key.End):
-		l, got := w.take()
+		l, got, done := w.take(ctx)
+		defer done()
 		w.stray(ctx, l, got)
 	case !key.End.After(w.Start):
 		w.forget(w.top) // the asked range ends here
@@ -90,7 +105,9 @@ func (w *walk) step(ctx context.Context) bool {
 }
 
 // forget ends the link to the digest just taken.
-func (w *walk) forget(top time.Time) { w.newer, w.unproven, w.restarted, w.top = nil, nil, false, top }
+func (w *walk) forget(top time.Time) {
+	w.newer, w.unproven, w.restarted, w.blind, w.top = nil, nil, false, false, top
+}
 
 // named returns the key that the last proven digest gives its predecessor.
 func (w *walk) named() (trail.DigestKey, bool) {
@@ -128,13 +145,15 @@ func (w *walk) follow(ctx context.Context, key trail.DigestKey) {
 		w.stayed(subject(w.name, o, key.End))
 		w.state(key.End.Add(-window), key.End, report.Unverified)
 		w.forget(key.End)
+		w.blind = true
 		return
 	}
 	if w.relist(ctx, o.Bucket, key) {
 		return
 	}
 	l := listed{end: key.End, bucket: o.Bucket, chain: key.Chain}
-	got := w.getNamed(ctx, o)
+	got, done := w.getNamed(ctx, o)
+	defer done()
 	if w.Source.isCopy() {
 		l = localListed(got.at, l)
 	}
@@ -168,10 +187,14 @@ func (w *walk) relist(ctx context.Context, bucket string, key trail.DigestKey) b
 	return true
 }
 
-// getNamed reads a digest at the places where it can lie.
-func (w *walk) getNamed(ctx context.Context, o trail.Object) (got fetched) {
+// getNamed reads a digest at the places where it can lie; done lets go of it.
+func (w *walk) getNamed(ctx context.Context, o trail.Object) (got fetched, done func()) {
+	done = func() {}
 	for i, at := range w.locate(w.name.Place, o) {
-		file, err := w.Fetcher.Digest(ctx, at)
+		file, later, err := w.Fetcher.DigestAhead(ctx, at)
+		if later {
+			file, done, err = w.Fetcher.Turn(ctx, at)
+		}
 		if i == 0 || !errors.Is(err, fs.ErrNotExist) {
 			got = fetched{at: at, file: file, err: err}
 		}
@@ -179,7 +202,7 @@ func (w *walk) getNamed(ctx context.Context, o trail.Object) (got fetched) {
 			break
 		}
 	}
-	return got
+	return got, done
 }
 
 // localListed gives a digest of a copy the place where it was found.
@@ -210,7 +233,7 @@ func (w *walk) digest(ctx context.Context, l listed, got fetched, successor *dig
 	}
 	w.forget(l.end)
 	if !j.proven {
-		w.unproven = d
+		w.unproven, w.blind = d, d == nil && j.state == report.Unverified
 		if d != nil && j.state == report.Unverified && asked {
 			w.countLog(0, 0, len(d.Logs))
 		}
