@@ -33,8 +33,7 @@ func Run(t *testing.T, open Open, o Options) {
 	t.Helper()
 	s := suite{open, o}
 	t.Run("List", s.list)
-	t.Run("ListMany", s.listMany)
-	t.Run("ListStops", s.listStops)
+	t.Run("Many", s.manyObjects)
 	t.Run("ListAbsent", s.listAbsent)
 	t.Run("Folders", s.folders)
 	t.Run("Get", s.get)
