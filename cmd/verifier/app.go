@@ -28,7 +28,8 @@ const (
 type app struct {
 	stdout, stderr io.Writer
 	now            func() time.Time
-	terminal       bool // stderr is one
+	terminal       bool           // stderr is one
+	aws            awsapi.Options // what no flag sets
 }
 
 // commands is the command line. Each command is a struct with its flags and a
@@ -66,15 +67,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if f, ok := stderr.(*os.File); ok {
 		a.terminal = term.IsTerminal(int(f.Fd()))
 	}
+	return a.run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
 	if text, ok := help(args); ok {
-		fmt.Fprint(stdout, text)
+		fmt.Fprint(a.stdout, text)
 		return exitOK
 	}
 	if len(args) == 1 && args[0] == "--version" {
 		args = []string{"version"}
 	}
 	var c commands
-	parser, err := kong.New(&c, kong.Name("verifier"), kong.NoDefaultHelp(), kong.Writers(stdout, stderr), kong.Exit(func(int) {}))
+	parser, err := kong.New(&c, kong.Name("verifier"), kong.NoDefaultHelp(), kong.Writers(a.stdout, a.stderr), kong.Exit(func(int) {}))
 	if err != nil {
 		return a.end(err)
 	}

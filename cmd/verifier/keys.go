@@ -41,7 +41,9 @@ func (k *saveKeys) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return &exitError{code: exitUsage, err: err}
 	}
-	client, err := awsapi.Load(ctx, awsapi.Options{Profile: k.Profile})
+	o := a.aws
+	o.Profile = k.Profile
+	client, err := awsapi.Load(ctx, o)
 	if err != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ func (v *verifySource) Run(ctx context.Context, a *app) error {
 		return &exitError{code: exitUsage, err: err}
 	}
 	defer files.discard()
-	done, err := v.connect(ctx, &c)
+	done, err := v.connect(ctx, a.aws, &c)
 	if err != nil {
 		return err
 	}
@@ -131,13 +131,12 @@ func (v *verifySource) config(now time.Time) (c verify.Config, err error) {
 }
 
 // connect opens the source and the keys. The function it returns closes them.
-func (v *verifySource) connect(ctx context.Context, c *verify.Config) (func(), error) {
+func (v *verifySource) connect(ctx context.Context, o awsapi.Options, c *verify.Config) (func(), error) {
 	var client *awsapi.Client
 	bucket, prefix, isS3, err := parseS3(v.Source)
 	if err == nil && (isS3 || v.Keys == "auto") {
-		client, err = awsapi.Load(ctx, awsapi.Options{
-			Profile: v.Profile, Concurrency: v.Concurrency, ExpectedBucketOwner: v.ExpectedBucketOwner,
-		})
+		o.Profile, o.Concurrency, o.ExpectedBucketOwner = v.Profile, v.Concurrency, v.ExpectedBucketOwner
+		client, err = awsapi.Load(ctx, o)
 	}
 	if err != nil {
 		return nil, &exitError{code: exitUsage, err: err}

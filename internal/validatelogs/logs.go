@@ -44,7 +44,7 @@ func containerFault(ctx context.Context, f *fetch.Fetcher, l digest.Log, err err
 			break
 		}
 		return faultHash
-	case errors.Is(err, inflate.ErrNotGzip) && startsLikeGzip(ctx, f.Objects, l):
+	case errors.Is(err, inflate.ErrNotGzip) && shorterThanMagic(ctx, f.Objects, l):
 		return faultHash
 	}
 	if errors.Is(err, inflate.ErrTrailing) {
@@ -53,14 +53,14 @@ func containerFault(ctx context.Context, f *fetch.Fetcher, l digest.Log, err err
 	return faultFormat
 }
 
-// startsLikeGzip reports whether the object is so short that it could yet
-// become gzip: empty, or half of the magic number.
-func startsLikeGzip(ctx context.Context, objects fetch.Objects, l digest.Log) bool {
+// shorterThanMagic reports whether the object ends before it can be seen to be
+// no gzip.
+func shorterThanMagic(ctx context.Context, objects fetch.Objects, l digest.Log) bool {
 	body, _, err := objects.Get(ctx, l.Location())
 	if err != nil {
 		return false
 	}
 	defer body.Close()
 	magic, err := io.ReadAll(io.LimitReader(body, 2))
-	return err == nil && (len(magic) == 0 || len(magic) == 1 && magic[0] == 0x1f)
+	return err == nil && len(magic) < 2
 }

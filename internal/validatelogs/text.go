@@ -120,7 +120,7 @@ func (t *text) summary() {
 }
 
 // ratio begins with the line feed that ends the line before, as the reference
-// does: that is how the summary comes to end without a blank line's worth more.
+// does: so the first ratio has a blank line before it and the last none after.
 func (t *text) ratio(n Tally, name string) {
 	total := n.total()
 	if total == 0 {

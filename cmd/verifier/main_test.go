@@ -1,0 +1,58 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/trailseal/trailseal/internal/testaws"
+	"github.com/trailseal/trailseal/internal/testtrail"
+)
+
+// The test binary is the program too: scripts and the comparison with the AWS
+// CLI find it on the PATH as verifier.
+func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"verifier": main}) }
+
+const owner = "111122223333"
+
+var begin = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+
+// TestScripts runs testdata/script against an AWS of its own: trail main, five
+// digests from 2026-03-01T00:08:11Z on, two log files in each but the first.
+// tamper LOG overwrites the N-th log file.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			w := testtrail.New()
+			tr := w.Trail(testtrail.Options{})
+			c := tr.Chain(owner, "us-east-1", begin)
+			c.Hours(4)
+			srv, err := testaws.Start(w)
+			if err != nil {
+				return err
+			}
+			srv.Trails = []testaws.Trail{testaws.Describe(tr, owner)}
+			e.Defer(func() {
+				if err := srv.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			e.Values["chain"], e.Values["world"], e.Values["server"] = c, w, srv
+			e.Vars = append(e.Vars, srv.Env()...)
+			e.Setenv("ARN", tr.ARN(owner).String())
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"tamper": func(ts *testscript.TestScript, _ bool, _ []string) {
+				o := ts.Value("chain").(*testtrail.Chain).Issued[2].Logs[0]
+				ts.Value("world").(*testtrail.World).EditLog(o, func(b []byte) []byte { return append(b, ' ') })
+			},
+			"deny": func(ts *testscript.TestScript, _ bool, _ []string) {
+				o := ts.Value("chain").(*testtrail.Chain).Issued[3].Logs[0]
+				ts.Value("server").(*testaws.Server).Fail(testaws.AccessDenied().On("GetObject", o.Bucket, o.Key))
+			},
+		},
+	})
+}

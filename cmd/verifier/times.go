@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Forms of a moment on the command line. Any date goes with any time of day.
+// Times without a zone are UTC.
+var (
+	dateForms = []string{
+		"2006-01-02", "2006/01/02", "20060102", "1/2/2006", "2/1/2006", // month first where both are possible
+		"January 2, 2006", "January 2 2006", "Jan 2, 2006", "Jan 2 2006", "2 January 2006", "2 Jan 2006", "2-Jan-2006",
+		"Monday, January 2, 2006", "Mon, 2 Jan 2006", "Mon, Jan 2, 2006", "Mon Jan 2 2006",
+	}
+	timeForms = []string{"", "15:04:05", "15:04", "150405", "1504", "3:04:05 PM", "3:04 PM", "3:04:05PM", "3:04PM", "3 PM", "3PM"}
+	wholes    = []string{"Mon Jan 2 15:04:05 2006"} // date's own form once its zone is gone
+
+	utcName = regexp.MustCompile(`(?i)^(.*[\d\s])(?:UTC|GMT|Z)(\s+\d{4})?$`)
+	offset  = regexp.MustCompile(`^(.*(?:\d:\d\d|\d:\d\d:\d\d|\d:\d\d:\d\d[.,]\d+|[T ]\d{4}|[T ]\d{6}))\s*([+-])(\d\d):?(\d\d)?$`)
+	span    = regexp.MustCompile(`^(\d{1,6})([smhdw])$`)
+)
+
+// parseDate reads a moment in any of the usual forms.
+func parseDate(s string) (time.Time, error) {
+	text, zone, err := splitZone(strings.Join(strings.Fields(s), " "))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("time %q: %w", s, err)
+	}
+	for _, date := range dateForms {
+		for _, clock := range timeForms {
+			forms := []string{date}
+			if clock != "" {
+				forms = []string{date + "T" + clock, date + " " + clock}
+			}
+			if at, ok := parseAny(forms, text, zone); ok {
+				return at, nil
+			}
+		}
+	}
+	if at, ok := parseAny(wholes, text, zone); ok {
+		return at, nil
+	}
+	return time.Time{}, fmt.Errorf("time %q: not in a form that is known", s)
+}
+
+func parseAny(forms []string, text string, zone *time.Location) (time.Time, bool) {
+	for _, form := range forms {
+		if at, err := time.ParseInLocation(form, text, zone); err == nil {
+			return at.UTC(), true
+		}
+	}
+	return time.Time{}, false
+}
+
+// splitZone cuts the zone off: UTC, GMT, Z or an offset. Other names are no
+// zones to it, since most of them mean several.
+func splitZone(s string) (rest string, zone *time.Location, err error) {
+	if m := utcName.FindStringSubmatch(s); m != nil {
+		s = strings.TrimSpace(m[1]) + m[2]
+		// "+02:00 UTC" would be two zones; a bare Z follows the time directly.
+		return s, time.UTC, nil
+	}
+	m := offset.FindStringSubmatch(s)
+	if m == nil {
+		return s, time.UTC, nil
+	}
+	hours, _ := strconv.Atoi(m[3])
+	minutes, _ := strconv.Atoi(m[4])
+	if hours > 14 || minutes > 59 {
+		return "", nil, fmt.Errorf("no such offset")
+	}
+	seconds := hours*3600 + minutes*60
+	if m[2] == "-" {
+		seconds = -seconds
+	}
+	return m[1], time.FixedZone("", seconds), nil
+}
+
+// parseTime reads a moment, or a span before now: 90m, 24h, 30d, 2w.
+func parseTime(s string, now time.Time) (time.Time, error) {
+	m := span.FindStringSubmatch(s)
+	if m == nil {
+		return parseDate(s)
+	}
+	n, err := strconv.Atoi(m[1])
+	if err != nil {
+		return time.Time{}, fmt.Errorf("time %q: %w", s, err)
+	}
+	unit := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour}[m[2]]
+	return now.Add(-time.Duration(n) * unit).UTC(), nil
+}
