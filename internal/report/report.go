@@ -71,7 +71,7 @@ type Chain struct {
 	HomeRegion   string    `json:"home_region"`
 	Organization string    `json:"organization,omitempty"`
 	Prefix       string    `json:"prefix,omitempty"`
-	Backfill     bool      `json:"backfill,omitempty"`
+	Backfill     bool      `json:"backfill,omitzero"`
 	Digests      Count     `json:"digests"`
 	Logs         Count     `json:"logs"`
 	Covered      []Segment `json:"covered"`

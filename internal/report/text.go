@@ -69,10 +69,22 @@ func (c Chain) hours() string {
 			}
 		}
 		if d > 0 {
-			sums = append(sums, fmt.Sprintf("%.4gh %s", d.Hours(), state))
+			sums = append(sums, span(d)+" "+string(state))
 		}
 	}
 	return strings.Join(sums, ", ")
+}
+
+// span writes a duration without its zero parts: 8h, 51m49s.
+func span(d time.Duration) string {
+	s := d.Round(time.Second).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 func (r *Report) findings(b io.Writer) {

@@ -78,9 +78,9 @@ func (r *run) explain(ctx context.Context) {
 }
 
 func (r *run) findGap(g *gap) {
-	detail := fmt.Sprintf("no logs were digested from %s to %s: logging or validation was off", g.from.Format(time.RFC3339), g.to.Format(time.RFC3339))
+	detail := "logging or validation was off: nothing was digested"
 	if e := g.event; e != nil {
-		detail += fmt.Sprintf("; %s by %s from %s at %s", e.Name, e.Actor, e.From, e.Time.Format(time.RFC3339))
+		detail += fmt.Sprintf("; %s by %s", e.Name, e.Actor)
 	}
 	n := g.chain.name
 	r.find(finding.Finding{
