@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -242,5 +245,48 @@ func TestNoProfile(t *testing.T) {
 	_, err := awsapi.Load(t.Context(), awsapi.Options{Profile: "nobody"})
 	if !errors.Is(err, awsapi.ErrProfile) || !strings.Contains(err.Error(), "nobody") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Names that could turn a read into another request are refused, not absent.
+func TestOddNames(t *testing.T) {
+	server, objects, _ := faulty(t)
+	server.World.Put("b", "x", testtrail.Stored{Body: []byte("x")})
+	for _, o := range []trail.Object{
+		{Bucket: bucket}, {Key: key}, {}, {Bucket: "a/../b", Key: "x"}, {Bucket: "b/x", Key: ""}, {Bucket: "b?x", Key: "x"},
+	} {
+		body, _, err := objects.Get(t.Context(), o)
+		if err == nil {
+			b, _ := io.ReadAll(body)
+			_ = body.Close()
+			t.Errorf("%q gave %q", o, b)
+		}
+	}
+}
+
+func TestExpectedBucketOwner(t *testing.T) {
+	w, _ := world()
+	fake := serve(t, w)
+	var mu sync.Mutex
+	owners := map[string]int{} // by the header that a request carries
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		owners[r.Header.Get("X-Amz-Expected-Bucket-Owner")]++
+		mu.Unlock()
+		fake.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	for _, owner := range []string{"", "111122223333"} {
+		objects := load(t, func(o *awsapi.Options) { o.Endpoint, o.ExpectedBucketOwner = server.URL, owner }).S3()
+		_, errGet := get(t.Context(), objects, key)
+		_, errList := list(t, objects, "")
+		_, errFolders := folders(t, objects)
+		if err := errors.Join(errGet, errList, errFolders); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Each time: where the bucket lies, get, list, folders.
+	if owners[""] != 4 || owners["111122223333"] != 4 || len(owners) != 2 {
+		t.Errorf("requests by expected owner: %v", owners)
 	}
 }

@@ -108,6 +108,9 @@ func httpClient(o Options) *awshttp.BuildableClient {
 			t.MaxIdleConns = 0 // no limit but that of each host
 			t.MaxIdleConnsPerHost = o.Concurrency
 			t.ResponseHeaderTimeout = o.IdleTimeout
+			// The clock of a kept connection runs while it is idle: one that
+			// is taken again must have time left for its answer.
+			t.IdleConnTimeout = o.IdleTimeout / 2
 		}).
 		WithReadTimeout(o.IdleTimeout)
 }

@@ -66,7 +66,7 @@ func cached() (string, error) {
 	}
 	defer os.RemoveAll(temp)
 	built := filepath.Join(temp, "versitygw")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", built, versitygw)
+	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", built, versitygw)
 	cmd.Dir = module
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {

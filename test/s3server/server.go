@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -97,18 +98,33 @@ func start(tb testing.TB, binary string) (*Server, error) {
 		"posix", "--sidecar", side, "--versioning-dir", versions, s.Dir)
 	s.cmd.Env = []string{"ROOT_ACCESS_KEY_ID=" + s.AccessKey, "ROOT_SECRET_ACCESS_KEY=" + s.SecretKey, "TMPDIR=" + root}
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = root, s.output, s.output
-	if err := s.cmd.Start(); err != nil {
+	endWithParent(s.cmd)
+	if err := s.run(); err != nil {
 		return nil, fmt.Errorf("start versitygw: %w", err)
 	}
-	go func() {
-		defer close(s.exited)
-		_ = s.cmd.Wait() // it is killed in the end; what it wrote says why it ended before
-	}()
 	if err := s.ready(tb.Context()); err != nil {
 		s.kill()
 		return nil, fmt.Errorf("start versitygw: %w\n%s", err, s.output)
 	}
 	return s, nil
+}
+
+// run starts the process and leaves a goroutine that waits for it. That
+// goroutine keeps the thread that started it: where the process is made to end
+// with its parent, it ends with that thread.
+func (s *Server) run() error {
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer close(s.exited)
+		err := s.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = s.cmd.Wait() // it is killed in the end; what it wrote says why it ended before
+		}
+	}()
+	return <-started
 }
 
 // ready waits until the server answers.
