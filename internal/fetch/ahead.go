@@ -6,10 +6,10 @@ import (
 	"sync"
 )
 
-// Ahead calls get for the items, up to n at once, and yields the results in
-// the items' order. A place becomes free only when its result is taken, so a
-// slow consumer holds the fetching back. When the consumer stops, calls under
-// way are cancelled and waited for.
+// Ahead calls get for the items, up to n at once (one where n is less), and
+// yields the results in the items' order. A place becomes free only when its
+// result is taken, so a slow consumer holds the fetching back. When the consumer
+// stops, calls under way are cancelled and waited for.
 func Ahead[T, R any](ctx context.Context, n int, items iter.Seq[T], get func(context.Context, T) R) iter.Seq2[T, R] {
 	return func(yield func(T, R) bool) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -25,7 +25,7 @@ func Ahead[T, R any](ctx context.Context, n int, items iter.Seq[T], get func(con
 		}
 		var queue []call // at most n
 		fill := func() {
-			for len(queue) < n {
+			for len(queue) < max(n, 1) { // with no place at all nothing would be read, and silently
 				item, ok := next()
 				if !ok {
 					return

@@ -190,12 +190,21 @@ type source struct {
 }
 
 func (s *source) Read(p []byte) (int, error) {
-	if s.r == nil {
+	switch {
+	case s.err != nil:
+		return 0, s.err // whatever the reader would say if asked again
+	case s.r == nil:
 		return 0, io.EOF
 	}
-	n, err := s.r.Read(p)
-	if err != nil && err != io.EOF {
-		s.err = err
+	for range 100 {
+		n, err := s.r.Read(p)
+		if err != nil && err != io.EOF {
+			s.err = err
+		}
+		if n > 0 || err != nil {
+			return n, err
+		}
 	}
-	return n, err
+	s.err = io.ErrNoProgress // or a decompressor would ask for ever
+	return 0, s.err
 }
