@@ -156,9 +156,9 @@ func printable(s string) string {
 		switch {
 		case r == utf8.RuneError && n == 1:
 			fmt.Fprintf(&b, `\x%02x`, s[i])
-		case steers(r) && r < utf8.RuneSelf:
+		case unicode.IsControl(r) && r < utf8.RuneSelf:
 			fmt.Fprintf(&b, `\x%02x`, r)
-		case steers(r):
+		case unicode.IsControl(r):
 			fmt.Fprintf(&b, `\u%04x`, r)
 		default:
 			b.WriteString(s[i : i+n])
