@@ -1,6 +1,10 @@
 package main
 
 import (
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -20,8 +24,13 @@ var begin = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 
 // TestScripts runs testdata/script against an AWS of its own: trail main, five
 // digests from 2026-03-01T00:08:11Z on, two log files in each but the first.
-// tamper LOG overwrites the N-th log file.
+// tamper changes a log file, deny forbids another, exits CODE runs a program
+// that must exit so.
 func TestScripts(t *testing.T) {
+	sample, err := filepath.Abs("../../test/sample")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
@@ -42,9 +51,11 @@ func TestScripts(t *testing.T) {
 			e.Values["chain"], e.Values["world"], e.Values["server"] = c, w, srv
 			e.Vars = append(e.Vars, srv.Env()...)
 			e.Setenv("ARN", tr.ARN(owner).String())
+			e.Setenv("SAMPLE", sample)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits,
 			"tamper": func(ts *testscript.TestScript, _ bool, _ []string) {
 				o := ts.Value("chain").(*testtrail.Chain).Issued[2].Logs[0]
 				ts.Value("world").(*testtrail.World).EditLog(o, func(b []byte) []byte { return append(b, ' ') })
@@ -55,4 +66,23 @@ func TestScripts(t *testing.T) {
 			},
 		},
 	})
+}
+
+// exits CODE PROGRAM [ARG...] demands an exit code; stdout and stderr are then
+// the program's.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM [ARG...]")
+	}
+	code := 0
+	var exit *exec.ExitError
+	switch err := ts.Exec(args[1], args[2:]...); {
+	case errors.As(err, &exit):
+		code = exit.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit %d, want %s", code, args[0])
+	}
 }
