@@ -290,3 +290,19 @@ func TestExpectedBucketOwner(t *testing.T) {
 		t.Errorf("requests by expected owner: %v", owners)
 	}
 }
+
+// An outage costs each object its own attempts: none is given up because
+// others used them up.
+func TestRetriesHaveNoCommonBudget(t *testing.T) {
+	server, objects, _ := faulty(t)
+	for i := range 30 {
+		f := testaws.SlowDown().On("GetObject", bucket, fmt.Sprintf("f%02d/x", i))
+		f.Times = 4
+		server.Fail(f)
+	}
+	for i := range 30 {
+		if b, err := get(t.Context(), objects, fmt.Sprintf("f%02d/x", i)); err != nil || string(b) != "x" {
+			t.Errorf("f%02d: %q, %v", i, b, err)
+		}
+	}
+}
