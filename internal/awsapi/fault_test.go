@@ -294,15 +294,17 @@ func TestExpectedBucketOwner(t *testing.T) {
 // An outage costs each object its own attempts: none is given up because
 // others used them up.
 func TestRetriesHaveNoCommonBudget(t *testing.T) {
-	server, objects, _ := faulty(t)
+	server, objects, want := faulty(t)
 	for i := range 30 {
-		f := testaws.SlowDown().On("GetObject", bucket, fmt.Sprintf("f%02d/x", i))
-		f.Times = 4
-		server.Fail(f)
+		name := fmt.Sprintf("f%02d/x", i)
+		server.Fail(testaws.SlowDown().On("GetObject", bucket, name))
+		_, err := get(t.Context(), objects, name)
+		expect(t, err, "SlowDown", trail.ErrThrottled)
 	}
-	for i := range 30 {
-		if b, err := get(t.Context(), objects, fmt.Sprintf("f%02d/x", i)); err != nil || string(b) != "x" {
-			t.Errorf("f%02d: %q, %v", i, b, err)
-		}
+	f := testaws.SlowDown().On("GetObject", bucket, key)
+	f.Times = 4
+	server.Fail(f)
+	if b, err := get(t.Context(), objects, key); err != nil || !bytes.Equal(b, want) {
+		t.Errorf("%d bytes, %v", len(b), err)
 	}
 }
