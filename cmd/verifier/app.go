@@ -7,13 +7,13 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/term"
 
 	"github.com/trailseal/trailseal/internal/awsapi"
+	"github.com/trailseal/trailseal/internal/report"
 )
 
 // Exit codes of every command but validate-logs, which has the reference's.
@@ -113,9 +113,9 @@ func (a *app) end(err error) int {
 	switch {
 	case e.err == nil:
 	case e.reference:
-		fmt.Fprintf(a.stderr, "\n%s\n", oneLine(e.err.Error()))
+		fmt.Fprintf(a.stderr, "\n%s\n", report.Quote(e.err.Error()))
 	default:
-		fmt.Fprintf(a.stderr, "error: %s\n", oneLine(e.err.Error()))
+		fmt.Fprintf(a.stderr, "error: %s\n", report.Quote(e.err.Error()))
 		if hint := e.hintText(); hint != "" {
 			fmt.Fprintf(a.stderr, "hint: %s\n", hint)
 		}
@@ -136,16 +136,6 @@ func (e *exitError) hintText() string {
 		return "set --region or AWS_REGION"
 	}
 	return ""
-}
-
-// oneLine keeps an error's text, parts of which others chose, from looking
-// like more than one line or steering a terminal.
-func oneLine(s string) string {
-	if !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 }) {
-		return s
-	}
-	q := fmt.Sprintf("%+q", s)
-	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
 }
 
 type version struct{}

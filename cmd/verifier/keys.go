@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -39,7 +38,15 @@ func (k *saveKeys) Validate() error {
 func (k *saveKeys) Run(ctx context.Context, a *app) error {
 	from, to, err := k.extent(a.now())
 	if err != nil {
-		return &exitError{code: exitUsage, err: err}
+		return &exitError{code: exitUsage, err: err, hint: "verifier keys -h lists the flags"}
+	}
+	var file *os.File
+	if k.Output != "-" {
+		if file, err = openBeside(k.Output); err != nil {
+			return &exitError{code: exitUsage, err: fmt.Errorf("--output %s: %w", k.Output, err), hint: "--output names a file to write, in a folder that is there"}
+		}
+		defer os.Remove(file.Name()) // gone under this name once it is written
+		defer file.Close()
 	}
 	o := a.aws
 	o.Profile = k.Profile
@@ -71,7 +78,16 @@ func (k *saveKeys) Run(ctx context.Context, a *app) error {
 		}
 		all = all.Merge(set)
 	}
-	return k.write(a.stdout, all)
+	b, err := all.JSON()
+	if err != nil {
+		return err
+	}
+	if file == nil {
+		_, err = a.stdout.Write(b)
+		return err
+	}
+	_, err = file.Write(b)
+	return settle(file, k.Output, err)
 }
 
 func (k *saveKeys) extent(now time.Time) (from, to time.Time, err error) {
@@ -85,16 +101,4 @@ func (k *saveKeys) extent(now time.Time) (from, to time.Time, err error) {
 		return from, to, fmt.Errorf("--start-time %s is after --end-time %s", from.Format(time.RFC3339), to.Format(time.RFC3339))
 	}
 	return from.Add(-rotation).Truncate(time.Second), to.Add(rotation).Truncate(time.Second), nil
-}
-
-func (k *saveKeys) write(stdout io.Writer, set digest.KeySet) error {
-	b, err := set.JSON()
-	if err != nil {
-		return err
-	}
-	if k.Output == "-" {
-		_, err = stdout.Write(b)
-		return err
-	}
-	return os.WriteFile(k.Output, b, 0o644)
 }

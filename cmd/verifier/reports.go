@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -30,32 +31,49 @@ func openReports(names []string) (files reportFiles, err error) {
 		case ".txt":
 			f.write = (*report.Report).Text
 		default:
-			err = fmt.Errorf("--report %s: must end in .json or .txt", name)
+			err = errors.New("must end in .json or .txt")
 		}
 		if err == nil {
-			f.tmp, err = os.CreateTemp(filepath.Dir(name), ".trailseal-report-")
+			f.tmp, err = openBeside(name)
 		}
 		if err != nil {
 			files.discard()
-			return nil, err
+			return nil, fmt.Errorf("--report %s: %w", name, err)
 		}
 		files = append(files, f)
 	}
 	return files, nil
 }
 
+// openBeside opens a file that is to get the name when it is complete.
+func openBeside(name string) (*os.File, error) {
+	// A link or a device would be replaced, not written to.
+	if info, err := os.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		return nil, errors.New("is there and no regular file")
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), ".trailseal-")
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		err = path.Err // the path has a random name
+	}
+	return f, err
+}
+
+// settle closes a file of openBeside and gives it its name.
+func settle(f *os.File, name string, err error) error {
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	return err
+}
+
 // write writes the report and gives the files their names.
 func (files reportFiles) write(r *report.Report) error {
 	var errs []error
 	for _, f := range files {
-		err := f.write(r, f.tmp)
-		if err == nil {
-			err = f.tmp.Chmod(0o644)
-		}
-		if err = errors.Join(err, f.tmp.Close()); err == nil {
-			err = os.Rename(f.tmp.Name(), f.name)
-		}
-		errs = append(errs, err)
+		errs = append(errs, settle(f.tmp, f.name, f.write(r, f.tmp)))
 	}
 	return errors.Join(errs...)
 }

@@ -88,7 +88,7 @@ func (v *verifySource) Run(ctx context.Context, a *app) error {
 	}
 	files, err := openReports(v.Report)
 	if err != nil {
-		return &exitError{code: exitUsage, err: err}
+		return &exitError{code: exitUsage, err: err, hint: "--report names a file to write, ending in .json or .txt, in a folder that is there"}
 	}
 	defer files.discard()
 	done, err := v.connect(ctx, a.aws, &c)
@@ -104,7 +104,11 @@ func (v *verifySource) Run(ctx context.Context, a *app) error {
 	}
 	r.Tool, r.Elapsed = report.Tool{Name: "trailseal verifier", Version: programVersion()}, a.now().Sub(began).Seconds()
 	if err := errors.Join(r.Text(a.stdout), files.write(r)); err != nil {
-		return err
+		e := &exitError{code: exitIncomplete, err: err}
+		if r.Verdict == report.Findings {
+			e.code = exitFindings // a full disk hides nothing
+		}
+		return e
 	}
 	return verdict(r)
 }
@@ -134,7 +138,10 @@ func (v *verifySource) config(now time.Time) (c verify.Config, err error) {
 func (v *verifySource) connect(ctx context.Context, o awsapi.Options, c *verify.Config) (func(), error) {
 	var client *awsapi.Client
 	bucket, prefix, isS3, err := parseS3(v.Source)
-	if err == nil && (isS3 || v.Keys == "auto") {
+	if err != nil {
+		return nil, &exitError{code: exitUsage, err: err, hint: sourceHint}
+	}
+	if isS3 || v.Keys == "auto" {
 		o.Profile, o.Concurrency, o.ExpectedBucketOwner = v.Profile, v.Concurrency, v.ExpectedBucketOwner
 		client, err = awsapi.Load(ctx, o)
 	}
@@ -154,7 +161,7 @@ func (v *verifySource) connect(ctx context.Context, o awsapi.Options, c *verify.
 		root, prefix := splitFolder(v.Source)
 		folder, err := dir.Open(root)
 		if err != nil {
-			return nil, &exitError{code: exitUsage, err: err, hint: "SOURCE is a folder or s3://bucket[/prefix]"}
+			return nil, &exitError{code: exitUsage, err: err, hint: sourceHint}
 		}
 		done = func() { folder.Close() }
 		c.Source = verify.Source{Prefix: prefix, Name: v.Source}
@@ -164,6 +171,8 @@ func (v *verifySource) connect(ctx context.Context, o awsapi.Options, c *verify.
 	c.Fetcher.MaxDigest = v.MaxDigest << 20
 	return done, nil
 }
+
+const sourceHint = "SOURCE is a folder or s3://bucket[/prefix]"
 
 // parseS3 splits s3://bucket[/prefix]; the prefix is a folder.
 func parseS3(source string) (bucket, prefix string, ok bool, err error) {
@@ -226,6 +235,7 @@ func verifyError(ctx context.Context, err error) error {
 		e.hint = "is this the trail's bucket and prefix? aws cloudtrail describe-trails names both"
 	case errors.Is(err, fs.ErrNotExist):
 		e.hint = "is the bucket's name right?"
+	case errors.Is(err, awsapi.ErrCredentials): // hintText has more to say
 	case errors.Is(err, fs.ErrPermission):
 		e.hint = "the caller needs s3:ListBucket and s3:GetObject on the bucket"
 	}
