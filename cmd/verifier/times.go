@@ -80,6 +80,8 @@ func splitZone(s string) (rest string, zone *time.Location, err error) {
 	return m[1], time.FixedZone("", seconds), nil
 }
 
+const maxSpan = 100 * 365 * 24 * time.Hour
+
 // parseTime reads a moment, or a span before now: 90m, 24h, 30d, 2w.
 func parseTime(s string, now time.Time) (time.Time, error) {
 	m := span.FindStringSubmatch(s)
@@ -91,5 +93,8 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("time %q: %w", s, err)
 	}
 	unit := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour}[m[2]]
+	if n > int(maxSpan/unit) {
+		return time.Time{}, fmt.Errorf("time %q: more than a hundred years ago", s)
+	}
 	return now.Add(-time.Duration(n) * unit).UTC(), nil
 }
