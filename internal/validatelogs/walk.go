@@ -16,8 +16,12 @@ const (
 	// Results of log files that wait to be printed behind a slow one: so many
 	// places for each that is being read.
 	windowPerRead = 4
-	// A digest file is held in memory whole while it is read.
-	maxDigestReads = 16
+	// Digest files are held in memory while they are read. Those read ahead, so
+	// many at once, are given up when they inflate to more than so many bytes,
+	// and are read when the walk comes to them: so a row of bombs costs no more
+	// memory than one.
+	maxAheadReads = 16
+	maxAheadBytes = 4 << 20
 )
 
 // errLoop ends a chain that leads back into itself, which the reference would
@@ -29,7 +33,8 @@ var errLoop = errors.New("the chain leads back to a digest that was already visi
 // next older listed key.
 type walk struct {
 	objects fetch.Objects
-	digests *fetch.Fetcher // of its own, so that log files never hold up the walk
+	digests *fetch.Fetcher
+	ahead   *fetch.Fetcher // of its own, so that log files never hold up the walk
 	logs    *fetch.Fetcher
 	keys    keyring
 	request Request
@@ -37,9 +42,12 @@ type walk struct {
 
 func newWalk(objects fetch.Objects, keys fetch.KeySource, r Request) *walk {
 	r.Concurrency = max(1, r.Concurrency)
+	ahead := fetch.New(objects, min(max(1, r.Concurrency/2), maxAheadReads))
+	ahead.MaxDigest = maxAheadBytes
 	return &walk{
 		objects: objects,
-		digests: fetch.New(objects, min(max(1, r.Concurrency/2), maxDigestReads)),
+		digests: fetch.New(objects, 1),
+		ahead:   ahead,
 		logs:    fetch.New(objects, r.Concurrency),
 		keys:    keyring{source: keys, region: r.Chain.Region},
 		request: r,

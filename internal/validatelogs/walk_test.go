@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -100,6 +101,20 @@ func TestReadsOnce(t *testing.T) {
 				t.Errorf("%s was read %d times", l, n)
 			}
 		}
+	}
+}
+
+// A digest that is too large to be read ahead is read when its turn comes.
+func TestLargeDigest(t *testing.T) {
+	s := newScene(3)
+	d := s.chain.Issued[3]
+	s.chain.SignBody(d, append([]byte(`{"padding":"`+strings.Repeat("x", 5<<20)+`",`), d.Body[1:]...))
+	_, diag, r, err := s.run(t)
+	if err != nil || diag != "" || r.Digests.Valid != 4 || r.Logs.Valid != 6 {
+		t.Errorf("%+v %v %s", r, err, diag)
+	}
+	if n := s.Reads(d.Bucket, d.Key); n != 2 {
+		t.Errorf("%d reads", n)
 	}
 }
 
