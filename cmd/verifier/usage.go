@@ -75,7 +75,7 @@ and exit codes of "aws cloudtrail validate-logs".
                        trail's home region)
   --profile NAME       of the AWS configuration
   --endpoint-url URL   of CloudTrail
-  --concurrency N      log files read at once (default 32)
+  --concurrency N      log files read at once (default 64)
 
 Exit: 0 nothing INVALID, 1 something INVALID, 252 bad usage, 255 stopped, or
 something could not be read (UNVERIFIED) and nothing is INVALID.

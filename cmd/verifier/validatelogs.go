@@ -35,7 +35,7 @@ type validateLogs struct {
 	Region      string
 	Profile     string
 	EndpointURL string `name:"endpoint-url"`
-	Concurrency int    `default:"32"`
+	Concurrency int    `default:"64"`
 }
 
 // Validate is called by kong.
