@@ -33,7 +33,10 @@ type Fetcher struct {
 // New returns a Fetcher that runs at most concurrency reads at once, one where
 // that is less.
 func New(o Objects, concurrency int) *Fetcher {
-	return &Fetcher{Objects: o, MaxDigest: DefaultMaxDigest, MaxLog: DefaultMaxLog, places: make(chan struct{}, max(concurrency, 1))}
+	return &Fetcher{
+		Objects: o, MaxDigest: DefaultMaxDigest, MaxLog: DefaultMaxLog,
+		places: make(chan struct{}, max(concurrency, 1)), large: make(chan struct{}, 1),
+	}
 }
 
 // File is a digest file as it was found.
