@@ -1,0 +1,54 @@
+SHELL       := bash
+.SHELLFLAGS := -eu -o pipefail -c
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.0
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+FUZZTIME    ?= 10m
+
+.PHONY: help build test check fmt vet lint vuln race fuzz-short fuzz bench demo sample
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## the programs, static, in bin/
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+
+test: ## all tests
+	go test ./...
+
+check: fmt vet lint vuln race fuzz-short ## what CI runs
+
+fmt: ## fail on files that gofmt would change
+	@bad=$$(gofmt -l cmd internal pkg test); [ -z "$$bad" ] || { echo "not gofmt-ed: $$bad"; exit 1; }
+
+vet: ## go vet
+	go vet ./...
+
+lint: ## staticcheck
+	go run $(STATICCHECK) ./...
+
+vuln: ## known vulnerabilities; where their database is out of reach it says so and goes on
+	@if out=$$(go run $(GOVULNCHECK) ./... 2>&1); then echo "$$out"; \
+	elif grep -q '^govulncheck: fetching vulnerabilities' <<<"$$out"; then echo "$$out"; echo "NOT CHECKED for known vulnerabilities"; \
+	else echo "$$out"; exit 1; fi
+
+race: ## all tests with the race detector
+	go test -race -timeout 20m ./...
+
+fuzz-short: ## each fuzz target for a few seconds
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=5s
+
+fuzz: ## each fuzz target for FUZZTIME (10m)
+	@for p in $$(go list ./pkg/... ./internal/...); do \
+	all=$$(go test -list '^Fuzz' $$p); \
+	for f in $$(grep '^Fuzz' <<<"$$all" || true); do echo "$$p $$f"; \
+	go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$p | tail -n 20; done; done
+
+bench: ## measurements; see docs/benchmarks.md
+	go test -run '^$$' -bench . -benchmem ./test/bench
+
+demo: build ## verify the built-in sample: one edited log file, two hours without logging
+	@rc=0; bin/verifier verify --keys test/sample/keys.json --start-time 2026-03-01 --end-time 2026-03-01T08:00:00Z test/sample || rc=$$?; \
+	[ $$rc -eq 1 ] || { echo "exit $$rc, want 1: findings"; exit 1; }
+
+sample: ## write the built-in sample anew
+	cd test/signtrail && go run . sample ../sample

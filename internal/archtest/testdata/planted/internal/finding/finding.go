@@ -1,0 +1,2 @@
+// Package finding is innocent.
+package finding

@@ -1,0 +1,27 @@
+// Package good breaks no rule, though it comes near some.
+package good
+
+import (
+	"errors"
+	"sync"
+)
+
+// ErrX is an error.
+var ErrX = errors.New("x")
+
+var pool = sync.Pool{New: func() any { return new(int) }}
+
+var table = []int{1, 2}
+
+// Sum uses the variables without setting any.
+func Sum() (n int) {
+	p := pool.Get().(*int)
+	defer pool.Put(p)
+	table := append([]int(nil), table...)
+	table[0] = 7
+	table = table[1:]
+	for _, t := range table {
+		n += t
+	}
+	return n
+}
