@@ -155,6 +155,6 @@ func eventTime(record []byte) *string {
 	if err != nil {
 		panic(err)
 	}
-	s := e.Time.UTC().Format(time.RFC3339)
+	s := e.Time().Format(time.RFC3339)
 	return &s
 }

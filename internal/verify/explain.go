@@ -127,7 +127,7 @@ func (r *run) switchOffs(ctx context.Context, l placedLog, name trail.Chain) []f
 			events = nil
 			return reader.begin(func(e trail.Event) {
 				if switchesOff(e, name.Trail) {
-					events = append(events, finding.Event{ID: e.ID, Name: e.Name, Time: e.Time, Actor: e.Actor, From: e.From, Log: at.String()})
+					events = append(events, finding.Event{ID: e.ID(), Name: e.Name(), Time: e.Time(), Actor: e.Actor(), From: e.SourceIPAddress(), Log: at.String()})
 				}
 			})
 		}, here)
@@ -176,20 +176,20 @@ func (p *eventReader) end() {
 
 // switchesOff reports whether an event ends a trail's logging or validation.
 func switchesOff(e trail.Event, name string) bool {
-	if e.Source != "cloudtrail.amazonaws.com" || e.ErrorCode != "" {
+	if e.Source() != "cloudtrail.amazonaws.com" || e.ErrorCode() != "" {
 		return false
 	}
 	var request struct {
 		Name       string `json:"name"`
 		Validation *bool  `json:"enableLogFileValidation"`
 	}
-	if json.Unmarshal(e.Request, &request) != nil {
+	if json.Unmarshal(e.RequestParameters(), &request) != nil {
 		return false
 	}
 	if request.Name != name && !strings.HasSuffix(request.Name, ":trail/"+name) {
 		return false
 	}
-	switch e.Name {
+	switch e.Name() {
 	case "StopLogging", "DeleteTrail":
 		return true
 	case "UpdateTrail":

@@ -41,9 +41,26 @@ func ExampleRecords() {
 			return
 		}
 		e, err := trail.ParseEvent(record)
-		fmt.Println(e.Name, e.Actor, err)
+		fmt.Println(e.Name(), e.Actor(), err)
 	}
 	// Output:
 	// StopLogging arn:aws:iam::111122223333:user/mallory <nil>
 	// DeleteTrail 111122223333 <nil>
+}
+
+func ExampleEvent() {
+	e, err := trail.ParseEvent([]byte(`{"eventID":7,"eventName":"GetObject","readOnly":true,
+		"userIdentity":{"type":"AssumedRole","sessionContext":{"sessionIssuer":{"userName":"app"}}},
+		"additionalEventData":{"bytesTransferredOut":12345678901234567890}}`))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(e.Name(), e.ReadOnly(), e.UserIdentity().SessionContext.Issuer.UserName)
+	fmt.Printf("%q %s\n", e.ID(), e.Raw("eventID"))
+	fmt.Printf("%s\n", e.AdditionalEventData())
+	// Output:
+	// GetObject true app
+	// "" 7
+	// {"bytesTransferredOut":12345678901234567890}
 }

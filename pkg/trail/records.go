@@ -1,12 +1,15 @@
 package trail
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
-	"time"
+	"slices"
+	"strconv"
+	"unicode/utf8"
 )
 
 // ErrRecords is wrapped by the errors of Records.
@@ -142,44 +145,103 @@ func (s *source) explain(err error) error {
 	return fmt.Errorf("%v: %w", err, ErrRecords)
 }
 
-// Event holds the members of a record that say who did what, when and from
-// where (AWS CloudTrail User Guide, "CloudTrail record contents"). A member
-// of another type than documented is left empty.
-type Event struct {
-	ID        string    // eventID
-	Time      time.Time // eventTime
-	Source    string    // eventSource, such as cloudtrail.amazonaws.com
-	Name      string    // eventName, such as StopLogging
-	Actor     string    // userIdentity's arn, or the nearest to it that is there
-	From      string    // sourceIPAddress: an address or an AWS service's name
-	ErrorCode string    // errorCode: set when the call failed
+// members are those of one JSON object, in its order.
+type members []member
 
-	Request json.RawMessage // requestParameters
+type member struct {
+	name  []byte          // without quotes and escapes
+	value json.RawMessage // as it is written
 }
 
-// ParseEvent reads the documented members of one record.
-func ParseEvent(record []byte) (Event, error) {
-	var m map[string]json.RawMessage
-	if err := json.Unmarshal(record, &m); err != nil {
-		return Event{}, fmt.Errorf("record: %v: %w", err, ErrRecords)
+// membersOf cuts an object of valid JSON into its members, without looking
+// into them. What is no object has none.
+func membersOf(object []byte, room int) members {
+	if len(object) == 0 || object[0] != '{' {
+		return nil
 	}
-	e := Event{
-		ID: text(m["eventID"]), Source: text(m["eventSource"]), Name: text(m["eventName"]),
-		From: text(m["sourceIPAddress"]), ErrorCode: text(m["errorCode"]), Request: m["requestParameters"],
-	}
-	e.Time, _ = time.Parse(time.RFC3339, text(m["eventTime"]))
-	var identity map[string]json.RawMessage
-	if json.Unmarshal(m["userIdentity"], &identity) == nil {
-		for _, member := range []string{"arn", "principalId", "invokedBy", "accountId", "type"} {
-			if e.Actor = text(identity[member]); e.Actor != "" {
-				break
-			}
+	all := make(members, 0, room)
+	for rest := blank(object[1:]); len(rest) > 0 && rest[0] != '}'; {
+		var m member
+		var quoted []byte
+		quoted, rest = cutValue(rest)
+		if m.name = quoted[1 : len(quoted)-1]; bytes.IndexByte(m.name, '\\') >= 0 {
+			m.name = []byte(text(quoted))
+		}
+		m.value, rest = cutValue(blank(blank(rest)[1:])) // behind the colon
+		all = append(all, m)
+		if rest = blank(rest); rest[0] == ',' {
+			rest = blank(rest[1:])
 		}
 	}
-	return e, nil
+	return all
 }
 
-func text(raw json.RawMessage) string {
+// listOf cuts a list of valid JSON into its values. What is no list has none.
+func listOf(list []byte) (values []json.RawMessage) {
+	if len(list) == 0 || list[0] != '[' {
+		return nil
+	}
+	for rest := blank(list[1:]); rest[0] != ']'; {
+		var v []byte
+		v, rest = cutValue(rest)
+		values = append(values, v)
+		if rest = blank(rest); rest[0] == ',' {
+			rest = blank(rest[1:])
+		}
+	}
+	return values
+}
+
+// cutValue returns the value that b begins with, and what follows it: valid
+// JSON always has something behind a value within another.
+func cutValue(b []byte) (v, rest []byte) {
+	var at value
+	end, _ := at.scan(b)
+	return b[:end:end], b[end:]
+}
+
+// blank returns b without the white space it begins with.
+func blank(b []byte) []byte { return bytes.TrimLeft(b, " \t\r\n") }
+
+// get returns the value of a member, nil where there is none. Of a name that
+// is there twice it is the last, as for nearly all readers.
+func (m members) get(name string) json.RawMessage {
+	for _, one := range slices.Backward(m) {
+		if string(one.name) == name {
+			return one.value
+		}
+	}
+	return nil
+}
+
+func (m members) text(name string) string { return text(m.get(name)) }
+
+func (m members) object(name string) members { return membersOf(m.get(name), 8) }
+
+// truth reports whether a member is true, as a boolean or as text: CloudTrail
+// writes both.
+func (m members) truth(name string) bool {
+	v := string(m.get(name))
+	return v == "true" || v == `"true"`
+}
+
+// number returns 0 for what is none.
+func (m members) number(name string) float64 {
+	f, err := strconv.ParseFloat(string(m.get(name)), 64)
+	if err != nil {
+		return 0
+	}
+	return f
+}
+
+// text returns a string's value, "" for what is no string.
+func text(raw []byte) string {
+	if len(raw) < 2 || raw[0] != '"' {
+		return ""
+	}
+	if s := raw[1 : len(raw)-1]; bytes.IndexByte(s, '\\') < 0 && utf8.Valid(s) {
+		return string(s)
+	}
 	var s string
 	if json.Unmarshal(raw, &s) != nil {
 		return ""

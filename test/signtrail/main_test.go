@@ -114,7 +114,7 @@ func TestStopIsRecorded(t *testing.T) {
 	w := walk(t, command(t, "-metadata", "newest", "-tamper", "stop=1,3", events(t)))
 	i := slices.IndexFunc(w.records, func(r json.RawMessage) bool {
 		e, err := trail.ParseEvent(r)
-		return err == nil && e.Name == "StopLogging" && strings.Contains(string(e.Request), ":trail/main")
+		return err == nil && e.Name() == "StopLogging" && strings.Contains(string(e.RequestParameters()), ":trail/main")
 	})
 	if i < 0 {
 		t.Error("no verified log says who stopped the logging")

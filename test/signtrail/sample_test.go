@@ -105,8 +105,8 @@ func TestSampleHoldsWhatItSays(t *testing.T) {
 	}
 	var who []string
 	for _, r := range w.records {
-		if e, err := trail.ParseEvent(r); err == nil && e.Name == "StopLogging" {
-			who = append(who, e.Actor+" "+e.From)
+		if e, err := trail.ParseEvent(r); err == nil && e.Name() == "StopLogging" {
+			who = append(who, e.Actor()+" "+e.SourceIPAddress())
 		}
 	}
 	if !slices.Equal(who, []string{"arn:aws:iam::111122223333:user/mallory 198.51.100.7"}) {
