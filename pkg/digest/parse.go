@@ -14,6 +14,11 @@ import (
 // timeLayout is the only form that CloudTrail writes times in.
 const timeLayout = "2006-01-02T15:04:05Z"
 
+// maxText is the most bytes of a string: an object key has 1024 at most, a
+// signature in hex 512. Reports repeat what a digest says of itself, and anyone
+// who may write to the bucket can plant thousands that say it at length.
+const maxText = 2048
+
 // Parse reads the inflated bytes of a digest file. It is strict: one JSON
 // object in valid UTF-8, no name twice, every documented member there with its
 // documented type and exact spelling (a name that differs from a documented
@@ -252,6 +257,9 @@ func (p *parser) textOrNull(name string) (*string, error) {
 		return nil, nil
 	case '"':
 		s := t.String()
+		if len(s) > maxText {
+			return nil, fmt.Errorf("%s has %d bytes: %w", name, len(s), ErrFormat)
+		}
 		return &s, nil
 	}
 	return nil, fmt.Errorf("%s is no string: %w", name, ErrFormat)
@@ -305,5 +313,5 @@ func syntax(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%v: %w", err, ErrFormat)
+	return fmt.Errorf("%.300v: %w", err, ErrFormat) // it repeats names, however long
 }

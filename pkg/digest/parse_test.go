@@ -238,3 +238,20 @@ func TestParseOfDocumentedSamples(t *testing.T) {
 		}
 	}
 }
+
+// A planted digest must not make a report long.
+func TestParseErrorsAreShort(t *testing.T) {
+	long := strings.Repeat("a", 100_000)
+	for _, text := range []string{
+		swap(`"SHA256withRSA"`, `"`+long+`"`), swap(`"31e8b5433410dfb61a9dc45cc65b22ff"`, `"`+long+`"`), swap(`"0a0b"`, `"`+long+`"`),
+		swap(`"digestStartTime":"`, `"digestStartTime":"`+long), swap(hashA, long),
+		swap(`{"aws`, `{"`+long+`":1,"`+long+`":1,"aws`), swap(`{"aws`, `{"`+long+`":{"b":[}`),
+	} {
+		_, err := digest.Parse([]byte(text))
+		if !errors.Is(err, digest.ErrFormat) && !errors.Is(err, digest.ErrAlgorithm) {
+			t.Errorf("error %.300v", err)
+		} else if len(err.Error()) > 1000 {
+			t.Errorf("an error of %d bytes: %.300v", len(err.Error()), err)
+		}
+	}
+}
