@@ -13,6 +13,7 @@ import (
 
 	"github.com/trailseal/trailseal/internal/awsapi"
 	"github.com/trailseal/trailseal/internal/dir"
+	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/report"
 	"github.com/trailseal/trailseal/internal/verify"
@@ -155,7 +156,7 @@ func (v *verifySource) connect(ctx context.Context, o awsapi.Options, c *verify.
 	}
 	done := func() {}
 	if isS3 {
-		c.Source = verify.Source{Bucket: bucket, Prefix: prefix, Name: v.Source}
+		c.Source = discover.Source{Bucket: bucket, Prefix: prefix, Name: v.Source}
 		c.Fetcher = fetch.New(client.S3(), v.Concurrency)
 	} else {
 		root, prefix := splitFolder(v.Source)
@@ -164,7 +165,7 @@ func (v *verifySource) connect(ctx context.Context, o awsapi.Options, c *verify.
 			return nil, &exitError{code: exitUsage, err: err, hint: sourceHint}
 		}
 		done = func() { folder.Close() }
-		c.Source = verify.Source{Prefix: prefix, Name: v.Source}
+		c.Source = discover.Source{Prefix: prefix, Name: v.Source}
 		c.Fetcher = fetch.New(folder, v.Concurrency)
 		c.Fetcher.Plain = true
 	}
@@ -231,7 +232,7 @@ func verifyError(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		e.err = errors.New("interrupted: nothing can be said")
-	case errors.Is(err, verify.ErrNothing):
+	case errors.Is(err, discover.ErrNothing):
 		e.hint = "is this the trail's bucket and prefix? aws cloudtrail describe-trails names both"
 	case errors.Is(err, fs.ErrNotExist):
 		e.hint = "is the bucket's name right?"

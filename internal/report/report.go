@@ -133,7 +133,7 @@ func (r *Report) Conclude() {
 	switch {
 	case len(r.Findings) > 0:
 		r.Verdict = Findings
-	case len(r.Unverified) > 0:
+	case len(r.Unverified) > 0 || r.Counts.Digests.Unverified > 0 || r.Counts.Logs.Unverified > 0:
 		r.Verdict = Incomplete
 	default:
 		r.Verdict = Intact

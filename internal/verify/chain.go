@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/report"
@@ -16,19 +17,19 @@ import (
 // chain is a digest chain and what is known of it.
 type chain struct {
 	*run
-	name   trail.Chain // with the place of its newest digest
-	items  []listed    // oldest first
-	time   timeline    // owned by the walk
-	listed *listedSet  // the scope's; owned by its walks
+	name   trail.Chain       // with the place of its newest digest
+	items  []discover.Digest // oldest first
+	time   timeline          // owned by the walk
+	listed *listedSet        // the scope's; owned by its walks
 
 	mu      sync.Mutex // guards the counts, to which log checks add
 	digests report.Count
 	logsOf  report.Count
 }
 
-func newChain(r *run, items []listed) *chain {
-	slices.SortStableFunc(items, func(a, b listed) int { return a.end.Compare(b.end) })
-	return &chain{run: r, name: items[len(items)-1].chain, items: items}
+func newChain(r *run, items []discover.Digest) *chain {
+	slices.SortStableFunc(items, func(a, b discover.Digest) int { return a.End.Compare(b.End) })
+	return &chain{run: r, name: items[len(items)-1].Chain, items: items}
 }
 
 // asked reports whether a digest's hour touches the asked range.
@@ -41,10 +42,10 @@ func (c *chain) asked(end time.Time) bool {
 // (the newer one repeats the signature of the last in the range, both may list
 // log files of the range's edges, the older one shows where a gap began), and
 // nothing is reported of them.
-func (c *chain) selected() []listed {
+func (c *chain) selected() []discover.Digest {
 	first, last := -1, -1
 	for i, l := range c.items {
-		if c.asked(l.end) {
+		if c.asked(l.End) {
 			if first < 0 {
 				first = i
 			}
@@ -73,8 +74,8 @@ type fetched struct {
 	err   error
 }
 
-func (c *chain) get(ctx context.Context, l listed) fetched {
-	o := l.object()
+func (c *chain) get(ctx context.Context, l discover.Digest) fetched {
+	o := l.Object()
 	file, later, err := c.Fetcher.DigestAhead(ctx, o)
 	return fetched{at: o, file: file, later: later, err: err}
 }
@@ -127,7 +128,7 @@ func (c *chain) cover() {
 }
 
 func (c *chain) holeDetail(hole report.Range, known []report.Segment) string {
-	stamp := func(l listed) string { return l.end.Format(time.RFC3339) }
+	stamp := func(l discover.Digest) string { return l.End.Format(time.RFC3339) }
 	switch {
 	case len(c.selected()) == 0:
 		return "no digest in the asked time; the nearest found ends at " + stamp(c.items[len(c.items)-1])

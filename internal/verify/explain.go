@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/report"
 	"github.com/trailseal/trailseal/pkg/digest"
@@ -46,7 +47,7 @@ func (w *walk) openGap(from, to time.Time) {
 }
 
 // offerExplanation keeps the log files of a digest shortly before a gap.
-func (w *walk) offerExplanation(l listed, d *digest.Digest) {
+func (w *walk) offerExplanation(l discover.Digest, d *digest.Digest) {
 	g := w.gap
 	if g == nil {
 		return
@@ -57,7 +58,7 @@ func (w *walk) offerExplanation(l listed, d *digest.Digest) {
 	}
 	for _, log := range d.Logs {
 		if d.CheckLog(log, w.name.Place) == nil && w.mayFollow(log.Bucket) {
-			g.logs = append(g.logs, placedLog{log, w.locate(l.chain.Place, log.Location())})
+			g.logs = append(g.logs, placedLog{log, w.Source.Locate(l.Chain.Place, log.Location())})
 		}
 	}
 }

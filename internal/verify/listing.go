@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
@@ -15,16 +16,28 @@ import (
 // see that a chain existed, and how it ended.
 const lookBack = 24 * time.Hour
 
-// listed is a digest that the listing shows.
-type listed struct {
-	end    time.Time
-	bucket string
-	chain  trail.Chain // where it lies: a chain that moved has several places
-	size   int64
+// lookAhead is how far beyond the asked range the listing goes: the digest
+// after the last in the range repeats its signature.
+const lookAhead = 2 * window
+
+// scope is an account and region with all the places it has: a trail whose
+// prefix was changed, or that became an organization's, goes on in another.
+type scope struct {
+	account, region string
+	places          []discover.Place
 }
 
-func (l listed) object() trail.Object {
-	return trail.Object{Bucket: l.bucket, Key: l.chain.Digest(l.end).String(), Size: l.size}
+func scopes(places []discover.Place) []scope {
+	var all []scope
+	for _, p := range places {
+		i := slices.IndexFunc(all, func(s scope) bool { return s.account == p.Account && s.region == p.Region })
+		if i < 0 {
+			i = len(all)
+			all = append(all, scope{account: p.Account, region: p.Region})
+		}
+		all[i].places = append(all[i].places, p)
+	}
+	return all
 }
 
 // list finds the chains of a scope and the digests each has in and around the
@@ -32,11 +45,11 @@ func (l listed) object() trail.Object {
 // are then not walked, since a part of a listing proves nothing. all is false
 // where chains were left out on request: the scope's log files may be theirs.
 func (r *run) list(ctx context.Context, s scope) (chains []*chain, all, ok bool) {
-	merged := map[trail.Chain][]listed{} // by name alone: the Place is that of the scope
+	merged := map[trail.Chain][]discover.Digest{} // by name alone: the Place is that of the scope
 	for _, p := range s.places {
-		found, err := r.listDigests(ctx, p.Place, r.Source.Bucket, r.Start.Add(-lookBack), r.foreign)
-		if err == nil && len(found) == 0 && p.digests {
-			found, err = r.lastSeen(ctx, p.Place)
+		found, err := r.finder.Digests(ctx, r.Source.Bucket, p.Place, r.Start.Add(-lookBack), r.End.Add(lookAhead))
+		if err == nil && len(found) == 0 && p.Digests {
+			found, err = r.quiet.Last(ctx, p.Place, r.End)
 		}
 		if err != nil {
 			folder := trail.Object{Bucket: r.Source.Bucket, Key: p.Folder(trail.DigestFolder)}
@@ -46,7 +59,7 @@ func (r *run) list(ctx context.Context, s scope) (chains []*chain, all, ok bool)
 		for name, items := range found {
 			merged[bare(name)] = append(merged[bare(name)], items...)
 		}
-		if len(found) == 0 && p.digests && len(r.Trails) == 0 {
+		if len(found) == 0 && p.Digests && len(r.Trails) == 0 {
 			r.absent(p.Account, p.Region, "the digest folder holds no digest")
 		}
 	}
@@ -70,93 +83,10 @@ func bare(c trail.Chain) trail.Chain {
 	return c
 }
 
-// listDigests lists a place's digests from a day on to a little after the
-// asked range, by chain, oldest first. Anything else in those folders is
-// handed to foreign, which may be nil, and steers nothing.
-func (r *run) listDigests(ctx context.Context, p trail.Place, bucket string, from time.Time, foreign func(trail.Place, trail.Object, string)) (map[trail.Chain][]listed, error) {
-	found := map[trail.Chain][]listed{}
-	folder := p.Folder(trail.DigestFolder)
-	last := r.End.Add(2 * window)
-	for o, err := range r.objects.List(ctx, bucket, folder, p.Day(trail.DigestFolder, from)) {
-		if err != nil {
-			return nil, err
-		}
-		if isMarker(o) {
-			continue
-		}
-		if o.Key >= p.Day(trail.DigestFolder, last.AddDate(0, 0, 1)) {
-			break
-		}
-		k, err := trail.ParseDigestKey(o.Key)
-		switch {
-		case err != nil || k.Place != p:
-			if foreign != nil {
-				foreign(p, o, "in a digest folder, and named like no digest of it")
-			}
-		case !k.End.After(last):
-			found[k.Chain] = append(found[k.Chain], listed{end: k.End, bucket: bucket, chain: k.Chain, size: o.Size})
-		}
-	}
-	for _, items := range found {
-		slices.SortFunc(items, func(a, b listed) int { return a.end.Compare(b.end) })
-	}
-	return found, nil
-}
-
-// lastSeen finds the chains of the last day before the range that has any
-// digest, so that a chain that ended, or was deleted, can be named.
-func (r *run) lastSeen(ctx context.Context, p trail.Place) (map[trail.Chain][]listed, error) {
-	folder := p.Folder(trail.DigestFolder)
-	for range 3 { // year, month, day
-		newest := ""
-		for sub, err := range r.objects.Folders(ctx, r.Source.Bucket, folder) {
-			if err != nil {
-				return nil, err
-			}
-			if sub < p.Day(trail.DigestFolder, r.End) {
-				newest = sub
-			}
-		}
-		if newest == "" {
-			return nil, nil
-		}
-		folder = newest
-	}
-	day, err := time.Parse("2006/01/02", strings.TrimSuffix(strings.TrimPrefix(folder, p.Folder(trail.DigestFolder)), "/"))
-	if err != nil {
-		return nil, nil // no date: such a folder is no digest's
-	}
-	found, err := r.listDigests(ctx, p, r.Source.Bucket, day, nil)
-	for name, items := range found {
-		found[name] = items[len(items)-1:]
-	}
-	return found, err
-}
-
-// isMarker reports whether o is a zero-byte object that stands for a folder.
-func isMarker(o trail.Object) bool { return o.Size == 0 && strings.HasSuffix(o.Key, "/") }
-
 var errStay = errors.New("in another bucket, and not to be followed (--stay-in-source)")
 
-// locate returns where an object that a digest names is looked for. In a copy,
-// that is the same path below the AWSLogs folder at hand, or below a folder
-// named like its bucket.
-func (r *run) locate(at trail.Place, o trail.Object) []trail.Object {
-	if !r.Source.isCopy() {
-		return []trail.Object{o}
-	}
-	own := trail.Tail(o.Key)
-	if own == "" {
-		own = o.Key
-	}
-	if at.Prefix != "" {
-		own = at.Prefix + "/" + own
-	}
-	return []trail.Object{{Key: own}, {Key: r.Source.Prefix + o.Bucket + "/" + o.Key}}
-}
-
 func (r *run) mayFollow(bucket string) bool {
-	return r.Source.isCopy() || !r.StayInside || bucket == r.Source.Bucket
+	return r.Source.IsCopy() || !r.StayInside || bucket == r.Source.Bucket
 }
 
 // stayed records an object that was left unread on request.
@@ -165,3 +95,75 @@ func (r *run) stayed(s finding.Subject) {
 	defer r.mu.Unlock()
 	r.unverified = append(r.unverified, finding.Unverified{Reason: finding.AccessDenied, Subject: s, Detail: errStay.Error()})
 }
+
+// expect reports the accounts and regions that are expected, or asked for by
+// name, and have no digests. What could not be listed is not called absent.
+func (r *run) expect(places []discover.Place) {
+	has := func(account, region string) bool {
+		return slices.ContainsFunc(places, func(p discover.Place) bool {
+			return p.Digests && (account == "" || p.Account == account) && (region == "" || p.Region == region)
+		}) || slices.ContainsFunc(r.unverified, func(u finding.Unverified) bool {
+			return u.Account == account || u.Account == ""
+		})
+	}
+	for _, a := range union(r.ExpectAccounts, r.Accounts) {
+		if !has(a, "") {
+			r.absent(a, "", "the account has no digests")
+		}
+	}
+	for _, region := range r.Regions {
+		if !has("", region) {
+			r.absent("", region, "the region has no digests")
+		}
+	}
+	accounts := r.ExpectAccounts
+	if len(accounts) == 0 {
+		for _, p := range places {
+			accounts = union(accounts, []string{p.Account})
+		}
+	}
+	for _, a := range accounts {
+		for _, region := range r.ExpectRegions {
+			if has(a, "") && !has(a, region) {
+				r.absent(a, region, "the account has no digests for the expected region")
+			}
+		}
+	}
+}
+
+// expectTrails reports the trails that were asked for by name and found
+// nowhere.
+func (r *run) expectTrails() {
+	for _, name := range r.Trails {
+		if !slices.ContainsFunc(r.chains, func(c *chain) bool { return c.name.Trail == name }) {
+			r.absent("", "", "no digest chain of a trail named "+name)
+		}
+	}
+}
+
+func union(a, b []string) []string {
+	u := slices.Clone(a)
+	for _, s := range b {
+		if !slices.Contains(u, s) {
+			u = append(u, s)
+		}
+	}
+	return u
+}
+
+func (r *run) absent(account, region, why string) {
+	r.find(finding.Finding{
+		Class: finding.Coverage, Detail: why,
+		Subject:  finding.Subject{Account: account, Region: region, Bucket: r.Source.Bucket, Time: r.Start.UTC()},
+		Evidence: finding.Evidence{From: r.Start.UTC(), To: r.End.UTC()},
+	})
+}
+
+func (r *run) foreign(p trail.Place, o trail.Object, why string) {
+	r.find(finding.Finding{
+		Class: finding.ForeignObject, Detail: why,
+		Subject: finding.Subject{Account: p.Account, Region: p.Region, Bucket: o.Bucket, Key: o.Key, Time: o.Modified.UTC()},
+	})
+}
+
+func wanted(only []string, s string) bool { return len(only) == 0 || slices.Contains(only, s) }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/inflate"
@@ -16,10 +17,10 @@ import (
 
 // checkLogs hands every log that a proven digest lists to the checkers. It
 // waits while those are busy, and so holds the walk back.
-func (w *walk) checkLogs(ctx context.Context, l listed, d *digest.Digest, asked bool) {
+func (w *walk) checkLogs(ctx context.Context, l discover.Digest, d *digest.Digest, asked bool) {
 	signed := d.Location().String()
 	for _, log := range d.Logs {
-		places := w.locate(l.chain.Place, log.Location())
+		places := w.Source.Locate(l.Chain.Place, log.Location())
 		err := d.CheckLog(log, w.name.Place)
 		if !w.listed.add(places[0]) && err == nil {
 			err = errTwice
@@ -36,7 +37,6 @@ func (w *walk) checkLogs(ctx context.Context, l listed, d *digest.Digest, asked 
 			w.countLog(0, 0, 1)
 			w.stayed(subject(w.name, log.Location(), c.time()))
 		case w.NoLogs:
-			w.countLog(0, 0, 1)
 		default:
 			w.logs.Go(func() error { c.run(w.logCtx); return nil })
 		}

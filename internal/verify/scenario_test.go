@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/trailseal/trailseal/internal/dir"
+	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/report"
@@ -56,7 +57,7 @@ func (s *site) openFolder(t *testing.T, folder string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close() })
-	s.cfg.Source = verify.Source{Name: "copy"}
+	s.cfg.Source = discover.Source{Name: "copy"}
 	s.cfg.Fetcher = fetch.New(d, 8)
 	s.cfg.Fetcher.Plain = true
 }
@@ -207,7 +208,7 @@ func TestBucketMove(t *testing.T) {
 		s.trail.Bucket = "new-bucket"
 		s.AddBucket("new-bucket")
 		s.c.Hours(4)
-		s.cfg.Source = verify.Source{Bucket: "new-bucket", Name: "s3://new-bucket"}
+		s.cfg.Source = discover.Source{Bucket: "new-bucket", Name: "s3://new-bucket"}
 		return s.until(s.c.Now())
 	}
 	s := moved()

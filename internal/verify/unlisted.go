@@ -2,24 +2,28 @@ package verify
 
 import (
 	"context"
+	"strings"
 	"time"
 
+	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/report"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// checkUnlisted looks at every object in a place's log folders of the asked
-// days: is it in a digest?
-func (r *run) checkUnlisted(ctx context.Context, p place, chains []*chain, listed *listedSet) {
-	if !p.logs {
+// checkUnlisted looks at every object that can hold log files of the asked
+// time: is it in a digest? A log's folder may be that of the day before or
+// after its stamp. Within a folder the names sort by stamp, so no more is listed
+// of those two days than what is asked for.
+func (r *run) checkUnlisted(ctx context.Context, p discover.Place, chains []*chain, listed *listedSet) {
+	if !p.Logs {
 		return
 	}
 	folder := p.Folder(trail.LogFolder)
-	past := p.Day(trail.LogFolder, r.End.AddDate(0, 0, 1))
+	first, past := logBefore(p.Place, r.Start, -1), logBefore(p.Place, r.End.Add(time.Minute), 1)
 	judge := newStampJudge(r, chains)
 	seen, reported := 0, false
-	for o, err := range r.objects.List(ctx, r.Source.Bucket, folder, p.Day(trail.LogFolder, r.Start)) {
+	for o, err := range r.Fetcher.Objects.List(ctx, r.Source.Bucket, folder, first) {
 		if err != nil {
 			at := trail.Object{Bucket: r.Source.Bucket, Key: folder}
 			r.doubt(ctx, subject(trail.Chain{Place: p.Place}, at, r.Start), err)
@@ -28,7 +32,7 @@ func (r *run) checkUnlisted(ctx context.Context, p place, chains []*chain, liste
 		if o.Key >= past {
 			break
 		}
-		if isMarker(o) || listed.has(trail.Object{Bucket: o.Bucket, Key: o.Key}) {
+		if discover.IsMarker(o) || listed.has(trail.Object{Bucket: o.Bucket, Key: o.Key}) {
 			seen++
 			continue
 		}
@@ -47,6 +51,13 @@ func (r *run) checkUnlisted(ctx context.Context, p place, chains []*chain, liste
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.logObjects += seen
+}
+
+// logBefore returns a key that sorts before all logs with a stamp from the
+// minute of t on, in the folder of a day that is some days away from the stamp.
+func logBefore(p trail.Place, t time.Time, days int) string {
+	k := trail.LogKey{Place: p, Stamp: t, Day: t.UTC().AddDate(0, 0, days)}
+	return strings.TrimSuffix(k.String(), ".json.gz")
 }
 
 func (r *run) unlisted(p trail.Place, o trail.Object, stamp time.Time) {

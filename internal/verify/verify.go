@@ -1,3 +1,21 @@
+// Package verify proves the trails of a bucket or of a folder: it finds the
+// digest chains, walks each from its newest digest to its oldest, checks every
+// log file that they list, and looks for what no digest lists.
+//
+//	discover ──> places (prefix, organization, account, region)
+//	list     ──> chains (trail, home region) with the ends of their digests
+//	walk     ──> each digest: container, place, key, signature, link, window
+//	logs     ──> each listed log: place, container, hash        (in parallel)
+//	unlisted ──> each object of the log folders: is it listed?
+//	explain  ──> each gap: which verified event tells who switched logging off?
+//
+// A walk is sequential, since each digest vouches for the one before it; what
+// it needs is fetched ahead, and the logs are checked beside it.
+//
+// The package turns facts into findings and reasons into UNVERIFIED. It never
+// calls a failure to read tampering, never calls valid what was not read, and
+// never lets an object that is not proven steer it: where a digest fails, the
+// walk goes on by the names of the listing.
 package verify
 
 import (
@@ -7,14 +25,16 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/finding"
+	"github.com/trailseal/trailseal/internal/prove"
 	"github.com/trailseal/trailseal/internal/report"
-	"github.com/trailseal/trailseal/pkg/digest"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -23,7 +43,7 @@ const window = time.Hour
 
 // Config says what to verify and how.
 type Config struct {
-	Source     Source
+	Source     discover.Source
 	Start, End time.Time // asked range, in delivery time
 	Now        time.Time
 	Grace      time.Duration // how late the newest digest may be
@@ -39,20 +59,16 @@ type Config struct {
 	Progress *Progress // may be nil
 }
 
-// Source is where the trails lie.
-type Source struct {
-	Bucket string // "" for a folder
-	Prefix string // "" or a folder's key, ending in a slash: look below it
-	Name   string // for the report: s3://bucket/prefix or the folder
+// Progress counts what is under way. Run adds to it; anyone may read it at any
+// time.
+type Progress struct {
+	DigestsListed atomic.Int64 // known to exist so far
+	Digests       atomic.Int64 // checked
+	LogsListed    atomic.Int64
+	Logs          atomic.Int64 // checked
+	InflatedBytes atomic.Int64
+	Findings      atomic.Int64
 }
-
-// isCopy reports whether the source is a copy: there buckets and prefixes are
-// not those of the digests, and objects have no metadata.
-func (s Source) isCopy() bool { return s.Bucket == "" }
-
-// ErrNothing: the source holds no CloudTrail folders. The likely cause is a
-// wrong bucket, prefix or folder, so it stops the run.
-var ErrNothing = errors.New("no AWSLogs/ACCOUNT/CloudTrail-Digest or CloudTrail folder found")
 
 // ErrNotDue: in the asked time no digest is there and none had to be, so that
 // nothing was proven and nothing is wrong.
@@ -65,24 +81,16 @@ func Run(ctx context.Context, c Config) (*report.Report, error) {
 	if c.Progress == nil {
 		c.Progress = new(Progress)
 	}
-	r := &run{Config: c, keys: newKeyring(c), objects: c.Fetcher.Objects}
-	places, err := r.discover(ctx)
+	r := newRun(ctx, c)
+	places, err := r.finder.Places(ctx)
+	if err == nil && len(places) == 0 && len(r.unverified) == 0 {
+		err = fmt.Errorf("look into %s: %w", r.Source.Name, discover.ErrNothing)
+	}
 	if err != nil {
 		return nil, err
 	}
 	r.expect(places)
-	all := scopes(places)
-	r.underWay = max(1, min(len(all), placesAtOnce))
-	logs, logCtx := errgroup.WithContext(ctx)
-	logs.SetLimit(c.Concurrency)
-	r.logs, r.logCtx = logs, logCtx
-
-	walks, walkCtx := errgroup.WithContext(ctx)
-	walks.SetLimit(placesAtOnce)
-	for _, s := range all {
-		walks.Go(func() error { return r.scope(walkCtx, s) })
-	}
-	if err := errors.Join(walks.Wait(), logs.Wait()); err != nil {
+	if err := r.walkAll(ctx, scopes(places)); err != nil {
 		return nil, err
 	}
 	r.explain(ctx)
@@ -107,11 +115,12 @@ const placesAtOnce = 24
 // run is one verification under way.
 type run struct {
 	Config
-	objects  fetch.Objects
-	keys     *keyring
+	finder   *discover.Finder
+	quiet    *discover.Finder // for places that finder has looked at, or that are not the source's
+	keys     *prove.Keyring
 	underWay int             // scopes that are walked at once
 	logs     *errgroup.Group // every log check under way
-	logCtx   context.Context // of the checks in logs
+	logCtx   context.Context // of those: it outlives the walks
 
 	mu         sync.Mutex // guards what follows
 	findings   []finding.Finding
@@ -121,6 +130,37 @@ type run struct {
 	logObjects int
 	shared     bool // some log folder may hold files of a trail that is not asked for
 	inflated   int64
+}
+
+func newRun(ctx context.Context, c Config) *run {
+	r := &run{Config: c, keys: prove.NewKeyring(c.Keys, c.Start, c.End)}
+	r.logs, r.logCtx = errgroup.WithContext(ctx)
+	r.logs.SetLimit(c.Concurrency)
+	finder := discover.Finder{
+		Objects: c.Fetcher.Objects, Source: c.Source, Concurrency: c.Concurrency,
+		Keep: func(p trail.Place) bool {
+			return wanted(c.Accounts, p.Account) && (p.Region == "" || wanted(c.Regions, p.Region))
+		},
+		Foreign: r.foreign,
+		Unlistable: func(p trail.Place, folder trail.Object, err error) {
+			r.doubt(ctx, subject(trail.Chain{Place: p}, folder, r.Start), err)
+		},
+	}
+	quiet := finder
+	quiet.Foreign = func(trail.Place, trail.Object, string) {}
+	r.finder, r.quiet = &finder, &quiet
+	return r
+}
+
+// walkAll walks the scopes side by side and waits for their logs.
+func (r *run) walkAll(ctx context.Context, all []scope) error {
+	r.underWay = max(1, min(len(all), placesAtOnce))
+	walks, walkCtx := errgroup.WithContext(ctx)
+	walks.SetLimit(placesAtOnce)
+	for _, s := range all {
+		walks.Go(func() error { return r.scope(walkCtx, s) })
+	}
+	return errors.Join(walks.Wait(), r.logs.Wait())
 }
 
 // scope verifies everything of one account and region.
@@ -169,7 +209,7 @@ func (r *run) report() *report.Report {
 	defer r.mu.Unlock()
 	out := &report.Report{
 		Source: r.Source.Name, Requested: report.Range{Start: r.Start.UTC(), End: r.End.UTC()},
-		Chains: []report.Chain{}, Findings: r.findings, Unverified: r.unverified, Keys: r.keys.used(),
+		Chains: []report.Chain{}, Findings: r.findings, Unverified: r.unverified, Keys: r.usedKeys(),
 	}
 	for _, c := range r.chains {
 		out.Chains = append(out.Chains, c.result())
@@ -200,6 +240,14 @@ func (r *run) report() *report.Report {
 	return out
 }
 
+func (r *run) usedKeys() []report.Key {
+	keys := []report.Key{}
+	for _, k := range r.keys.Used() {
+		keys = append(keys, report.Key{Region: k.Region, Fingerprint: k.Fingerprint, From: r.KeysFrom, ValidFrom: k.From, ValidTo: k.To})
+	}
+	return keys
+}
+
 func compareBool(a, b bool) int {
 	switch {
 	case a == b:
@@ -208,9 +256,4 @@ func compareBool(a, b bool) int {
 		return -1
 	}
 	return 1
-}
-
-// digestEvidence is what anyone needs to check a digest's signature again.
-func digestEvidence(d *digest.Digest, signature string) finding.Evidence {
-	return finding.Evidence{Got: d.Sum.String(), StringToSign: d.StringToSign(), Signature: signature, Fingerprint: d.Fingerprint}
 }

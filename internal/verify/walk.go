@@ -9,8 +9,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/finding"
+	"github.com/trailseal/trailseal/internal/prove"
 	"github.com/trailseal/trailseal/internal/report"
 	"github.com/trailseal/trailseal/pkg/digest"
 	"github.com/trailseal/trailseal/pkg/trail"
@@ -22,14 +24,13 @@ import (
 // what no name leads to.
 type walk struct {
 	*chain
-	todo   []listed // by the listing, newest first, not yet taken
-	next   func() (listed, fetched, bool)
+	todo   []discover.Digest // by the listing, newest first, not yet taken
+	next   func() (discover.Digest, fetched, bool)
 	stop   func()
 	places map[trail.Object]bool // listed so far: a bucket and a digest folder
 
 	newer     *digest.Digest // the digest just taken, when it is proven
 	unproven  *digest.Digest // the digest just taken, when it is not
-	last      digest.Sum     // its sum
 	top       time.Time      // the end of the digest just taken, proven or not
 	restarted bool           // it was a proven starting digest
 	blind     bool           // it could not be read: what it names is not known
@@ -40,7 +41,7 @@ func (c *chain) walk(ctx context.Context) error {
 	w := &walk{chain: c, todo: c.selected(), places: map[trail.Object]bool{}}
 	c.Progress.DigestsListed.Add(int64(len(w.todo)))
 	for _, l := range c.items {
-		w.places[folderOf(l.bucket, l.chain.Place)] = true
+		w.places[folderOf(l.Bucket, l.Chain.Place)] = true
 	}
 	w.fetchAhead(ctx)
 	defer func() { w.stop() }()
@@ -67,7 +68,7 @@ func (w *walk) fetchAhead(ctx context.Context) {
 
 // take returns the next digest of the listing. A large one is read only now;
 // done lets go of it.
-func (w *walk) take(ctx context.Context) (l listed, got fetched, done func()) {
+func (w *walk) take(ctx context.Context) (l discover.Digest, got fetched, done func()) {
 	l, got, _ = w.next()
 	w.todo = w.todo[1:]
 	done = func() {}
@@ -92,7 +93,7 @@ func (w *walk) step(ctx context.Context) bool {
 		l, got, done := w.take(ctx)
 		defer done()
 		w.digest(ctx, l, got, w.newer.Previous)
-	case len(w.todo) > 0 && !w.todo[0].end.Before(key.End):
+	case len(w.todo) > 0 && !w.todo[0].End.Before(key.End):
 		l, got, done := w.take(ctx)
 		defer done()
 		w.stray(ctx, l, got)
@@ -124,14 +125,14 @@ func (w *walk) named() (trail.DigestKey, bool) {
 	default:
 		return k, true
 	}
-	w.findDigest(finding.ChainHole, w.newer.Location(), w.newer.End, why+w.newer.Previous.Object, digestEvidence(w.newer, ""))
+	w.findDigest(finding.ChainHole, w.newer.Location(), w.newer.End, why+w.newer.Previous.Object, prove.Evidence(w.newer, ""))
 	w.forget(w.top)
 	return trail.DigestKey{}, false
 }
 
-func (w *walk) isNamed(l listed, p *digest.Previous) bool {
-	o := l.object()
-	if w.Source.isCopy() {
+func (w *walk) isNamed(l discover.Digest, p *digest.Previous) bool {
+	o := l.Object()
+	if w.Source.IsCopy() {
 		return trail.Tail(o.Key) == trail.Tail(p.Object)
 	}
 	return o.Bucket == p.Bucket && o.Key == p.Object
@@ -151,10 +152,10 @@ func (w *walk) follow(ctx context.Context, key trail.DigestKey) {
 	if w.relist(ctx, o.Bucket, key) {
 		return
 	}
-	l := listed{end: key.End, bucket: o.Bucket, chain: key.Chain}
+	l := discover.Digest{DigestKey: key, Bucket: o.Bucket}
 	got, done := w.getNamed(ctx, o)
 	defer done()
-	if w.Source.isCopy() {
+	if w.Source.IsCopy() {
 		l = localListed(got.at, l)
 	}
 	w.digest(ctx, l, got, w.newer.Previous)
@@ -165,16 +166,16 @@ func (w *walk) follow(ctx context.Context, key trail.DigestKey) {
 // named digest no nearer.
 func (w *walk) relist(ctx context.Context, bucket string, key trail.DigestKey) bool {
 	folder := folderOf(bucket, key.Place)
-	if w.Source.isCopy() || w.places[folder] {
+	if w.Source.IsCopy() || w.places[folder] {
 		return false
 	}
 	w.places[folder] = true
-	found, err := w.listDigests(ctx, key.Place, bucket, w.Start.Add(-window), nil)
+	found, err := w.quiet.Digests(ctx, bucket, key.Place, w.Start.Add(-window), key.End)
 	if err != nil {
 		return false // not told as such: the digests there will say so
 	}
-	added := slices.DeleteFunc(found[key.Chain], func(l listed) bool {
-		return l.end.After(key.End) || l.end.Before(w.Start.Add(-window))
+	added := slices.DeleteFunc(found[key.Chain], func(l discover.Digest) bool {
+		return l.End.Before(w.Start.Add(-window))
 	})
 	if len(added) == 0 {
 		return false
@@ -182,7 +183,7 @@ func (w *walk) relist(ctx context.Context, bucket string, key trail.DigestKey) b
 	w.stop()
 	w.Progress.DigestsListed.Add(int64(len(added)))
 	w.todo = append(w.todo, added...)
-	slices.SortStableFunc(w.todo, func(a, b listed) int { return b.end.Compare(a.end) })
+	slices.SortStableFunc(w.todo, func(a, b discover.Digest) int { return b.End.Compare(a.End) })
 	w.fetchAhead(ctx)
 	return true
 }
@@ -190,7 +191,7 @@ func (w *walk) relist(ctx context.Context, bucket string, key trail.DigestKey) b
 // getNamed reads a digest at the places where it can lie; done lets go of it.
 func (w *walk) getNamed(ctx context.Context, o trail.Object) (got fetched, done func()) {
 	done = func() {}
-	for i, at := range w.locate(w.name.Place, o) {
+	for i, at := range w.Source.Locate(w.name.Place, o) {
 		file, later, err := w.Fetcher.DigestAhead(ctx, at)
 		if later {
 			file, done, err = w.Fetcher.Turn(ctx, at)
@@ -206,56 +207,58 @@ func (w *walk) getNamed(ctx context.Context, o trail.Object) (got fetched, done 
 }
 
 // localListed gives a digest of a copy the place where it was found.
-func localListed(at trail.Object, l listed) listed {
+func localListed(at trail.Object, l discover.Digest) discover.Digest {
 	if k, err := trail.ParseDigestKey(at.Key); err == nil {
-		l.chain, l.bucket = k.Chain, ""
+		l = discover.Digest{DigestKey: k}
 	}
 	return l
 }
 
 // digest takes a digest that is next by name (successor is what its successor
 // says of it) or by the listing alone (nil).
-func (w *walk) digest(ctx context.Context, l listed, got fetched, successor *digest.Previous) {
-	asked := w.asked(l.end)
-	j := w.judge(ctx, l, got, successor, asked)
+func (w *walk) digest(ctx context.Context, l discover.Digest, got fetched, successor *digest.Previous) {
+	asked := w.asked(l.End)
+	a := w.judge(ctx, l, got, successor, asked)
 	d := got.file.Digest
-	start, end := l.end.Add(-window), l.end
-	if j.proven {
+	start, end := l.End.Add(-window), l.End
+	if a.Proven {
 		start = d.Start
 	}
-	if j.proven && successor != nil && w.newer != nil && !w.name.Backfill && asked {
+	if a.Proven && successor != nil && !w.name.Backfill && asked {
 		w.checkWindows(w.newer, d)
 	}
 	if asked {
-		w.state(start, end, j.state)
+		w.state(start, end, stateOf(a))
 	} else {
-		w.time.add(start, end, j.state) // outside the asked range: only for unlisted logs
+		w.time.add(start, end, stateOf(a)) // outside the asked range: only for unlisted logs
 	}
-	w.forget(l.end)
-	if !j.proven {
-		w.unproven, w.blind = d, d == nil && j.state == report.Unverified
-		if d != nil && j.state == report.Unverified && asked {
+	w.forget(l.End)
+	if !a.Proven {
+		w.unproven, w.blind = d, d == nil && a.Unknown != nil
+		if d != nil && a.Unknown != nil && asked && !w.NoLogs {
 			w.countLog(0, 0, len(d.Logs))
 		}
 		return
 	}
-	w.newer, w.last, w.restarted = d, d.Sum, d.Previous == nil
 	w.offerExplanation(l, d)
 	w.checkLogs(ctx, l, d, asked)
+	kept := *d
+	kept.Logs = nil // there may be very many
+	w.newer, w.restarted = &kept, d.Previous == nil
 }
 
 // unlinked looks at the time between the digest just taken and the next one of
 // the listing, which no proven name joins.
-func (w *walk) unlinked(l listed) {
+func (w *walk) unlinked(l discover.Digest) {
 	if w.name.Backfill || w.top.IsZero() {
 		return
 	}
 	if w.restarted {
-		w.openGap(l.end, w.top)
+		w.openGap(l.End, w.top)
 		return
 	}
 	// Ends of the hours that must lie between; a last digest may end early.
-	for t := w.top.Add(-window); t.Sub(l.end) > window/2; t = t.Add(-window) {
+	for t := w.top.Add(-window); t.Sub(l.End) > window/2; t = t.Add(-window) {
 		w.missing(w.name.Digest(t), trail.Object{Bucket: w.Source.Bucket, Key: w.name.Digest(t).String()},
 			"due between the digests that are there, and not there", finding.Evidence{})
 	}
@@ -272,21 +275,21 @@ func (w *walk) missing(k trail.DigestKey, o trail.Object, why string, e finding.
 
 // stray looks at a digest of the listing that the chain passes by: planted, or
 // one branch of a fork. It steers nothing.
-func (w *walk) stray(ctx context.Context, l listed, got fetched) {
-	if !w.asked(l.end) || (got.err == nil && got.file.Digest.Sum == w.last) {
+func (w *walk) stray(ctx context.Context, l discover.Digest, got fetched) {
+	if !w.asked(l.End) || (got.err == nil && got.file.Digest.Sum == w.newer.Sum) {
 		return // out of range, or a second copy of the digest just taken
 	}
-	j := w.judge(ctx, l, got, nil, true)
+	a := w.judge(ctx, l, got, nil, true)
 	w.countStray()
-	if j.found {
+	if a.Wrong != "" {
 		return
 	}
 	e := finding.Evidence{Digest: w.newer.Location().String()}
 	if d := got.file.Digest; d != nil {
-		e = digestEvidence(d, got.file.Meta[digest.MetaSignature])
+		e = prove.Evidence(d, got.file.Meta[digest.MetaSignature])
 		e.Digest = w.newer.Location().String()
 	}
-	w.findDigest(finding.ChainHole, got.at, l.end, "no link of the chain leads here: a fork, or planted", e)
+	w.findDigest(finding.ChainHole, got.at, l.End, "no link of the chain leads here: a fork, or planted", e)
 }
 
 func (w *walk) countStray() {
@@ -300,7 +303,7 @@ func (w *walk) countStray() {
 // leave open is marked.
 func (w *walk) checkWindows(newer, d *digest.Digest) {
 	if err := newer.CheckWindows(d); err != nil {
-		e := digestEvidence(newer, "")
+		e := prove.Evidence(newer, "")
 		e.From, e.To = d.End, newer.Start
 		w.findDigest(finding.ChainHole, newer.Location(), newer.End, fmt.Sprint(err), e)
 		w.time.add(d.End, newer.Start, report.Invalid)
