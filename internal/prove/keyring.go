@@ -36,6 +36,11 @@ const (
 	after  = 3 * time.Hour
 )
 
+// stretch is the time for which keys are asked at once, about as long as a key
+// is in use. The time at which a backfill digest was made is in its metadata,
+// where anyone can have written it: it must not cost a call an object.
+const stretch = 30 * 24 * time.Hour
+
 // NewKeyring returns a keyring for digests that end between from and to; a
 // region's keys for that time are asked for at once, others when they are
 // needed.
@@ -51,8 +56,8 @@ func NewKeyring(source fetch.KeySource, from, to time.Time) *Keyring {
 func (k *Keyring) Find(ctx context.Context, region, fingerprint string, t time.Time) (digest.Key, error) {
 	q := query{region: region, from: k.from, to: k.to}
 	if !t.IsZero() && (t.Before(q.from) || t.After(q.to)) {
-		q.from = t.Truncate(24 * time.Hour).Add(-before)
-		q.to = q.from.Add(24*time.Hour + before + after)
+		q.from = t.Truncate(stretch).Add(-before)
+		q.to = q.from.Add(before + stretch + after)
 	}
 	set, err := k.ask(ctx, q)
 	if err != nil {

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -13,8 +14,10 @@ import (
 )
 
 // lookBack is how far before the asked range the listing begins: far enough to
-// see that a chain existed, and how it ended.
-const lookBack = 24 * time.Hour
+// see that a chain existed, and how it ended. That of another trail in the same
+// folder must not hide that one was deleted. A chain has 744 digests in that
+// time, which is one page of a listing.
+const lookBack = 31 * 24 * time.Hour
 
 // lookAhead is how far beyond the asked range the listing goes: the digest
 // after the last in the range repeats its signature.
@@ -28,11 +31,15 @@ type scope struct {
 }
 
 func scopes(places []discover.Place) []scope {
+	type name struct{ account, region string }
 	var all []scope
+	index := map[name]int{} // an organization has a hundred thousand
 	for _, p := range places {
-		i := slices.IndexFunc(all, func(s scope) bool { return s.account == p.Account && s.region == p.Region })
-		if i < 0 {
+		n := name{p.Account, p.Region}
+		i, ok := index[n]
+		if !ok {
 			i = len(all)
+			index[n] = i
 			all = append(all, scope{account: p.Account, region: p.Region})
 		}
 		all[i].places = append(all[i].places, p)
@@ -45,7 +52,7 @@ func scopes(places []discover.Place) []scope {
 // are then not walked, since a part of a listing proves nothing. all is false
 // where chains were left out on request: the scope's log files may be theirs.
 func (r *run) list(ctx context.Context, s scope) (chains []*chain, all, ok bool) {
-	merged := map[trail.Chain][]discover.Digest{} // by name alone: the Place is that of the scope
+	stretches := map[trail.Chain][][]discover.Digest{} // by name alone, a stretch a place
 	for _, p := range s.places {
 		found, err := r.finder.Digests(ctx, r.Source.Bucket, p.Place, r.Start.Add(-lookBack), r.End.Add(lookAhead))
 		if err == nil && len(found) == 0 && p.Digests {
@@ -57,23 +64,50 @@ func (r *run) list(ctx context.Context, s scope) (chains []*chain, all, ok bool)
 			return nil, false, false
 		}
 		for name, items := range found {
-			merged[bare(name)] = append(merged[bare(name)], items...)
+			stretches[bare(name)] = append(stretches[bare(name)], items)
 		}
 		if len(found) == 0 && p.Digests && len(r.Trails) == 0 {
 			r.absent(p.Account, p.Region, "the digest folder holds no digest")
 		}
 	}
-	for name, items := range merged {
-		if wanted(r.Trails, name.Trail) {
+	all = true
+	for name, s := range stretches {
+		if !wanted(r.Trails, name.Trail) {
+			all = false
+			continue
+		}
+		for _, items := range join(s) {
 			chains = append(chains, newChain(r, items))
 		}
 	}
-	slices.SortFunc(chains, func(a, b *chain) int { return strings.Compare(a.name.String(), b.name.String()) })
+	slices.SortFunc(chains, func(a, b *chain) int {
+		return cmp.Or(strings.Compare(a.name.String(), b.name.String()), strings.Compare(a.name.Prefix, b.name.Prefix), strings.Compare(a.name.Organization, b.name.Organization))
+	})
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.shared = r.shared || len(chains) < len(merged)
+	r.shared = r.shared || !all
 	r.chains = append(r.chains, chains...)
-	return chains, len(chains) == len(merged), true
+	return chains, all, true
+}
+
+// join puts together what a trail wrote in one place after another. Where the
+// times overlap there are two trails of one name, an account's own and an
+// organization's, or a copy of the same chain: each is a chain of its own.
+func join(stretches [][]discover.Digest) (chains [][]discover.Digest) {
+	first := func(s []discover.Digest) discover.Digest { return s[0] }
+	last := func(s []discover.Digest) discover.Digest { return s[len(s)-1] }
+	slices.SortFunc(stretches, func(a, b []discover.Digest) int {
+		return cmp.Or(first(a).End.Compare(first(b).End), strings.Compare(first(a).String(), first(b).String()))
+	})
+	for _, s := range stretches {
+		i := slices.IndexFunc(chains, func(c []discover.Digest) bool { return last(c).End.Before(first(s).End) })
+		if i < 0 {
+			chains = append(chains, s)
+		} else {
+			chains[i] = append(chains[i], s...)
+		}
+	}
+	return chains
 }
 
 // bare returns a chain's name without the prefix and organization that its
@@ -160,6 +194,9 @@ func (r *run) absent(account, region, why string) {
 }
 
 func (r *run) foreign(p trail.Place, o trail.Object, why string) {
+	if strings.HasPrefix(o.Key, p.Folder(trail.DigestFolder)) && o.Key < p.Day(trail.DigestFolder, r.Start.AddDate(0, 0, -1)) {
+		return // of a time that is only looked back to
+	}
 	r.find(finding.Finding{
 		Class: finding.ForeignObject, Detail: why,
 		Subject: finding.Subject{Account: p.Account, Region: p.Region, Bucket: o.Bucket, Key: o.Key, Time: o.Modified.UTC()},
