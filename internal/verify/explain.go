@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/finding"
@@ -24,8 +27,9 @@ import (
 type gap struct {
 	chain    *chain
 	from, to time.Time
-	logs     []placedLog // owned by the walk until it has ended
-	event    *finding.Event
+	logs     []placedLog       // owned by the walk until it has ended
+	events   [][]finding.Event // of each log, that switch the trail off
+	event    *finding.Event    // the last of them; nil where there is none
 }
 
 // placedLog is a listed log file and where it can lie.
@@ -67,35 +71,51 @@ func (w *walk) offerExplanation(l discover.Digest, d *digest.Digest) {
 // it. The call is logged in the region it was made in, so a gap of another
 // region borrows the explanation of the same trail's gap of that time.
 func (r *run) explain(ctx context.Context) {
+	slices.SortFunc(r.gaps, compareGaps) // walks end in any order; what is borrowed depends on it
+	var reads errgroup.Group
+	reads.SetLimit(r.Concurrency)
 	for _, g := range r.gaps {
-		g.event = r.culprit(ctx, g)
+		g.events = make([][]finding.Event, len(g.logs))
+		for i, l := range g.logs {
+			reads.Go(func() error { g.events[i] = r.switchOffs(ctx, l, g.chain.name); return nil })
+		}
+	}
+	_ = reads.Wait()
+	for _, g := range r.gaps {
+		g.event = g.culprit()
 	}
 	for _, g := range r.gaps {
-		if g.event == nil {
-			g.event = r.borrow(g)
+		if g.event != nil {
+			r.findGap(g, g.event)
+		} else {
+			r.findGap(g, r.borrow(g))
 		}
-		r.findGap(g)
 	}
 }
 
-func (r *run) findGap(g *gap) {
+func compareGaps(a, b *gap) int {
+	m, n := a.chain.name, b.chain.name
+	return cmp.Or(a.from.Compare(b.from), cmp.Compare(m.Account, n.Account), cmp.Compare(m.Region, n.Region), cmp.Compare(m.Prefix, n.Prefix))
+}
+
+func (r *run) findGap(g *gap, e *finding.Event) {
 	detail := "logging or validation was off: nothing was digested"
-	if e := g.event; e != nil {
+	if e != nil {
 		detail += fmt.Sprintf("; %s by %s", e.Name, e.Actor)
 	}
 	n := g.chain.name
 	r.find(finding.Finding{
 		Class: finding.Gap, Detail: detail,
 		Subject:  finding.Subject{Account: n.Account, Region: n.Region, Trail: n.Trail, Bucket: r.Source.Bucket, Time: g.from},
-		Evidence: finding.Evidence{From: g.from, To: g.to, Event: g.event},
+		Evidence: finding.Evidence{From: g.from, To: g.to, Event: e},
 	})
 }
 
-// culprit looks for the last event before a gap that switches the trail off.
-func (r *run) culprit(ctx context.Context, g *gap) *finding.Event {
+// culprit returns the last event before a gap that switched the trail off.
+func (g *gap) culprit() *finding.Event {
 	var last *finding.Event
-	for _, l := range g.logs {
-		for _, e := range r.switchOffs(ctx, l, g.chain.name) {
+	for _, events := range g.events {
+		for _, e := range events {
 			if last == nil || e.Time.After(last.Time) {
 				last = &e
 			}
@@ -104,15 +124,22 @@ func (r *run) culprit(ctx context.Context, g *gap) *finding.Event {
 	return last
 }
 
+// borrow returns the event of another gap of the same trail at that time.
 func (r *run) borrow(g *gap) *finding.Event {
-	i := slices.IndexFunc(r.gaps, func(o *gap) bool {
-		return o.event != nil && o.chain.name.Trail == g.chain.name.Trail && o.chain.name.HomeRegion == g.chain.name.HomeRegion &&
-			o.from.Sub(g.from).Abs() < 2*window
-	})
-	if i < 0 {
-		return nil
+	for _, o := range r.gaps {
+		if o.event != nil && sameTrail(o.chain.name, g.chain.name) && o.from.Sub(g.from).Abs() < 2*window {
+			return o.event
+		}
 	}
-	return r.gaps[i].event
+	return nil
+}
+
+// sameTrail reports whether two chains are written by one trail: accounts that
+// share a bucket can each have a trail of the same name, an organization's
+// trail writes for all of them.
+func sameTrail(a, b trail.Chain) bool {
+	return a.Trail == b.Trail && a.HomeRegion == b.HomeRegion && a.Organization == b.Organization &&
+		(a.Account == b.Account || a.Organization != "")
 }
 
 // switchOffs reads a log file for events that switch a trail off. None of them
