@@ -108,7 +108,7 @@ func (t *Tree) variables() map[string]map[string]bool {
 		}
 		f.eachVariable(func(s *ast.ValueSpec, _ bool) {
 			for _, n := range s.Names {
-				all[f.Dir()][n.Name] = true
+				all[f.Dir()][n.Name] = n.Name != "_"
 			}
 		})
 	}

@@ -9,6 +9,8 @@ import (
 // ErrX is an error.
 var ErrX = errors.New("x")
 
+var _ error = ErrX
+
 var pool = sync.Pool{New: func() any { return new(int) }}
 
 var table = []int{1, 2}
@@ -19,6 +21,7 @@ func Sum() (n int) {
 	defer pool.Put(p)
 	table := append([]int(nil), table...)
 	table[0] = 7
+	_ = table[0]
 	table = table[1:]
 	for _, t := range table {
 		n += t
