@@ -2,10 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"crypto/x509"
 	"encoding/json"
 	"strings"
-
-	"crypto/x509"
 
 	"github.com/trailseal/trailseal/internal/testaws"
 	"github.com/trailseal/trailseal/internal/testtrail"
@@ -163,7 +163,7 @@ var digestRows = []parity{
 		}
 	}},
 	{name: "keys exchanged", tamper: func(s *scene) {
-		other, _ := s.PublicKeys(nil, "eu-west-1", begin, begin)
+		other, _ := s.PublicKeys(context.Background(), "eu-west-1", begin, begin)
 		s.EditKeys = func(k []digest.Key) []digest.Key {
 			for i := range k {
 				k[i].DER = other.Keys[0].DER
