@@ -80,7 +80,7 @@ func (f File) functions() (bad []string) {
 }
 
 func (f File) reachesForProcess() (bad []string) {
-	if within(f.Dir(), "cmd") || within(f.Dir(), testSupport...) {
+	if within(f.Dir(), "cmd") || isSupport(f.Dir()) {
 		return nil
 	}
 	for _, p := range f.Imports {

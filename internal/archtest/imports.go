@@ -4,12 +4,20 @@ import (
 	"fmt"
 	"go/ast"
 	"go/token"
+	"path"
 	"slices"
 	"strings"
 )
 
-// testSupport are the packages that no program may link.
-var testSupport = []string{"internal/testtrail", "internal/testaws", "internal/fetch/objectstest", "internal/archtest", "test"}
+// isSupport reports whether a package serves tests, so that no program may link
+// it: what lies below test/, and in internal what is named testX or Xtest.
+func isSupport(dir string) bool {
+	if within(dir, "test") {
+		return true
+	}
+	base := path.Base(dir)
+	return within(dir, "internal") && (strings.HasPrefix(base, "test") || strings.HasSuffix(base, "test"))
+}
 
 // adapters join the outside world to interfaces that others declare. They know
 // neither each other nor who uses them; what they have in common is beneath.
@@ -48,7 +56,7 @@ var decompressors = []string{
 func (t *Tree) Imports() []string {
 	var bad []string
 	for _, f := range t.Files {
-		if f.IsTest() || within(f.Dir(), testSupport...) {
+		if f.IsTest() || isSupport(f.Dir()) {
 			continue
 		}
 		for _, p := range f.Imports {
@@ -67,7 +75,7 @@ func (t *Tree) places() (bad []string) {
 	seen := map[string]bool{}
 	for _, f := range t.Files {
 		dir := f.Dir()
-		if _, known := internalImports[dir]; known || f.IsTest() || seen[dir] || !within(dir, "internal") || within(dir, adapters...) || within(dir, testSupport...) {
+		if _, known := internalImports[dir]; known || f.IsTest() || seen[dir] || !within(dir, "internal") || within(dir, adapters...) || isSupport(dir) {
 			continue
 		}
 		seen[dir] = true
@@ -95,7 +103,7 @@ func (t *Tree) importFaults(f File, p string) (why []string) {
 	}
 	add(strings.HasPrefix(p, awsSDK) && !within(dir, "internal/awsapi"), "only internal/awsapi speaks to AWS")
 	add(within(p, decompressors...) && !within(dir, "internal/inflate", "internal/sink"), "only internal/inflate decompresses")
-	add(isOwn && within(own, testSupport...), "test support in a program")
+	add(isOwn && isSupport(own), "test support in a program")
 	add(isOwn && within(own, "cmd"), "a program is no library")
 	if within(dir, adapters...) {
 		add(isOwn && !within(own, "pkg", "internal/durable", dir), "an adapter knows pkg alone")
@@ -189,7 +197,7 @@ func (t *Tree) linked() (bad []string) {
 		for _, p := range deps {
 			own, isOwn := strings.CutPrefix(p, t.Module+"/")
 			switch {
-			case isOwn && within(own, testSupport...), p == "testing":
+			case isOwn && isSupport(own), p == "testing":
 				bad = append(bad, fmt.Sprintf("%s links %s: test support in a program", program, p))
 			case program == "cmd/verifier" && strings.HasPrefix(p, "github.com/prometheus/"):
 				bad = append(bad, fmt.Sprintf("%s links %s: a one-shot command exports no metrics", program, p))
