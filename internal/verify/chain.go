@@ -20,6 +20,7 @@ type chain struct {
 	name   trail.Chain       // with the place of its newest digest
 	items  []discover.Digest // oldest first
 	time   timeline          // owned by the walk
+	starts timeline          // hours before starting digests, of which these prove nothing; owned by the walk
 	listed *listedSet        // the scope's; owned by its walks
 
 	mu      sync.Mutex // guards the counts, to which log checks add
@@ -83,6 +84,11 @@ func (c *chain) get(ctx context.Context, l discover.Digest) fetched {
 // state counts a digest and marks its time.
 func (c *chain) state(start, end time.Time, s report.State) {
 	c.time.add(start, end, s)
+	c.count(s)
+}
+
+// count counts a digest.
+func (c *chain) count(s report.State) {
 	c.Progress.Digests.Add(1)
 	c.mu.Lock()
 	defer c.mu.Unlock()

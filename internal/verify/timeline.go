@@ -19,56 +19,52 @@ func (t *timeline) add(start, end time.Time, s report.State) {
 	}
 }
 
-// weight orders states where segments overlap: what is wrong is shown.
+const nStates = 6
+
+// states lists the states by weight: where segments overlap, the heaviest is
+// shown, which is what is wrong.
+func states() [nStates]report.State {
+	return [...]report.State{report.NotDue, report.Verified, report.Unverified, report.Gap, report.Missing, report.Invalid}
+}
+
 func weight(s report.State) int {
-	switch s {
-	case report.Invalid:
-		return 5
-	case report.Missing:
-		return 4
-	case report.Gap:
-		return 3
-	case report.Unverified:
-		return 2
-	case report.Verified:
-		return 1
-	}
-	return 0 // not due
+	all := states()
+	return max(0, slices.Index(all[:], s))
 }
 
 // within returns the timeline from start to end, cut where states change,
-// without overlaps. Time without a segment is left out.
+// without overlaps. Time without a segment is left out. It takes as long where
+// thousands of planted digests overlap as where none do.
 func (t *timeline) within(start, end time.Time) []report.Segment {
-	var cuts []time.Time
-	for _, s := range t.segments {
-		cuts = append(cuts, clamp(s.Start, start, end), clamp(s.End, start, end))
+	type edge struct {
+		at     time.Time
+		weight int
+		add    int
 	}
-	slices.SortFunc(cuts, time.Time.Compare)
-	cuts = slices.CompactFunc(cuts, time.Time.Equal)
-
-	byStart := slices.Clone(t.segments)
-	slices.SortFunc(byStart, func(a, b report.Segment) int { return a.Start.Compare(b.Start) })
-	var out, open []report.Segment
-	for i := 0; i+1 < len(cuts); i++ {
-		from, to := cuts[i], cuts[i+1]
-		for len(byStart) > 0 && !byStart[0].Start.After(from) {
-			open, byStart = append(open, byStart[0]), byStart[1:]
+	edges := make([]edge, 0, 2*len(t.segments))
+	for _, s := range t.segments {
+		if s.Start.Before(end) && s.End.After(start) {
+			edges = append(edges, edge{clamp(s.Start, start, end), weight(s.State), 1}, edge{clamp(s.End, start, end), weight(s.State), -1})
 		}
-		open = slices.DeleteFunc(open, func(s report.Segment) bool { return !s.End.After(from) })
-		if state, ok := heaviest(open); ok {
-			out = appendSegment(out, report.Segment{Start: from, End: to, State: state})
+	}
+	slices.SortFunc(edges, func(a, b edge) int { return a.at.Compare(b.at) })
+	var (
+		out  []report.Segment
+		open [nStates]int
+	)
+	for i, e := range edges {
+		open[e.weight] += e.add
+		if i+1 == len(edges) || e.at.Equal(edges[i+1].at) {
+			continue
+		}
+		for w := len(open) - 1; w >= 0; w-- {
+			if open[w] > 0 {
+				out = appendSegment(out, report.Segment{Start: e.at, End: edges[i+1].at, State: states()[w]})
+				break
+			}
 		}
 	}
 	return out
-}
-
-func heaviest(open []report.Segment) (state report.State, ok bool) {
-	for _, s := range open {
-		if !ok || weight(s.State) > weight(state) {
-			state, ok = s.State, true
-		}
-	}
-	return state, ok
 }
 
 // appendSegment joins a segment to the last where state and time meet.

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,15 +72,19 @@ func (r *run) unlisted(p trail.Place, o trail.Object, stamp time.Time) {
 // were read and proven. A log can be listed an hour before or after the one
 // its stamp lies in.
 type stampJudge struct {
-	chains []timeline
+	chains [][]report.Segment // in order, without overlaps
 }
+
+// edge is how far a log's stamp can be from the time of its delivery, with
+// some to spare: it is rounded up to five minutes.
+const edge = 10 * time.Minute
 
 func newStampJudge(r *run, chains []*chain) stampJudge {
 	var j stampJudge
 	for _, c := range chains {
 		if !c.name.Backfill {
-			span := c.time.within(r.Start.Add(-lookBack), r.End.Add(lookBack))
-			j.chains = append(j.chains, timeline{segments: span})
+			all := timeline{segments: slices.Concat(c.time.segments, c.starts.segments)}
+			j.chains = append(j.chains, all.within(r.Start.Add(-lookBack), r.End.Add(lookBack)))
 		}
 	}
 	return j
@@ -89,8 +94,8 @@ func newStampJudge(r *run, chains []*chain) stampJudge {
 // chain is in doubt there.
 func (j stampJudge) known(stamp time.Time) bool {
 	known := false
-	for i := range j.chains {
-		switch j.chains[i].around(stamp) {
+	for _, span := range j.chains {
+		switch around(span, stamp) {
 		case report.Verified:
 			known = true
 		case report.Missing, report.Invalid, report.Unverified:
@@ -101,17 +106,30 @@ func (j stampJudge) known(stamp time.Time) bool {
 }
 
 // around returns the heaviest state within a window of the stamp; NotDue where
-// some of that time is not covered at all.
-func (t *timeline) around(stamp time.Time) report.State {
+// some of that time is not covered at all. While validation was off nothing
+// was listed, so a gap nearby is no matter.
+func around(span []report.Segment, stamp time.Time) report.State {
 	from, to := stamp.Add(-window), stamp.Add(window)
-	if len(t.uncovered(from, to)) > 0 {
-		return report.NotDue
-	}
-	state := report.NotDue
-	for _, s := range t.within(from, to) {
-		if weight(s.State) > weight(state) {
+	i, _ := slices.BinarySearchFunc(span, from, func(s report.Segment, t time.Time) int {
+		if s.End.After(t) {
+			return 1
+		}
+		return -1
+	})
+	state, at := report.NotDue, from
+	for ; i < len(span) && span[i].Start.Before(to); i++ {
+		s := span[i]
+		if s.Start.After(at) {
+			return report.NotDue
+		}
+		at = s.End
+		distant := !s.End.After(stamp.Add(-edge)) || !s.Start.Before(stamp.Add(edge))
+		if weight(s.State) > weight(state) && !(distant && s.State == report.Gap) {
 			state = s.State
 		}
+	}
+	if at.Before(to) {
+		return report.NotDue
 	}
 	return state
 }

@@ -35,6 +35,7 @@ type walk struct {
 	restarted bool           // it was a proven starting digest
 	blind     bool           // it could not be read: what it names is not known
 	gap       *gap           // waiting for the logs that may explain it
+	anyProven bool           // some digest of the chain was
 }
 
 func (c *chain) walk(ctx context.Context) error {
@@ -87,8 +88,7 @@ func (w *walk) step(ctx context.Context) bool {
 	case !named:
 		l, got, done := w.take(ctx)
 		defer done()
-		w.unlinked(l)
-		w.digest(ctx, l, got, nil)
+		w.unlinked(ctx, l, got)
 	case len(w.todo) > 0 && w.isNamed(w.todo[0], w.newer.Previous):
 		l, got, done := w.take(ctx)
 		defer done()
@@ -194,6 +194,7 @@ func (w *walk) getNamed(ctx context.Context, o trail.Object) (got fetched, done 
 	for i, at := range w.Source.Locate(w.name.Place, o) {
 		file, later, err := w.Fetcher.DigestAhead(ctx, at)
 		if later {
+			done()
 			file, done, err = w.Fetcher.Turn(ctx, at)
 		}
 		if i == 0 || !errors.Is(err, fs.ErrNotExist) {
@@ -227,11 +228,16 @@ func (w *walk) digest(ctx context.Context, l discover.Digest, got fetched, succe
 	if a.Proven && successor != nil && !w.name.Backfill && asked {
 		w.checkWindows(w.newer, d)
 	}
-	if asked {
-		w.state(start, end, stateOf(a))
-	} else {
+	switch {
+	case a.Proven && d.Previous == nil && !w.name.Backfill: // its hour is the one before validation was on
+		w.starts.add(start, end, report.Gap)
+	default:
 		w.time.add(start, end, stateOf(a)) // outside the asked range: only for unlisted logs
 	}
+	if asked {
+		w.count(stateOf(a))
+	}
+	w.anyProven = w.anyProven || a.Proven
 	w.forget(l.End)
 	if !a.Proven {
 		w.unproven, w.blind = d, d == nil && a.Unknown != nil
@@ -247,18 +253,22 @@ func (w *walk) digest(ctx context.Context, l discover.Digest, got fetched, succe
 	w.newer, w.restarted = &kept, d.Previous == nil
 }
 
-// unlinked looks at the time between the digest just taken and the next one of
-// the listing, which no proven name joins.
-func (w *walk) unlinked(l discover.Digest) {
-	if w.name.Backfill || w.top.IsZero() {
-		return
+// unlinked takes the next digest of the listing, which no proven name joins to
+// the one just taken, and looks at the time between the two.
+func (w *walk) unlinked(ctx context.Context, l discover.Digest, got fetched) {
+	top, restarted := w.top, w.restarted
+	within := !w.name.Backfill && !top.IsZero()
+	if within && restarted {
+		w.openGap(l.End, top)
 	}
-	if w.restarted {
-		w.openGap(l.End, w.top)
+	w.digest(ctx, l, got, nil)
+	// Names alone, planted years apart, prove no hour between them to be due:
+	// that time is a hole in the coverage, and one finding.
+	if !within || restarted || !w.anyProven {
 		return
 	}
 	// Ends of the hours that must lie between; a last digest may end early.
-	for t := w.top.Add(-window); t.Sub(l.End) > window/2; t = t.Add(-window) {
+	for t := top.Add(-window); t.Sub(l.End) > window/2; t = t.Add(-window) {
 		w.missing(w.name.Digest(t), trail.Object{Bucket: w.Source.Bucket, Key: w.name.Digest(t).String()},
 			"due between the digests that are there, and not there", finding.Evidence{})
 	}
