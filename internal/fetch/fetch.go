@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"time"
@@ -50,15 +51,26 @@ type File struct {
 // reason (ReasonOf). File.Meta is set whenever the object could be opened,
 // File.Body where it could be inflated and not parsed.
 func (f *Fetcher) Digest(ctx context.Context, o trail.Object) (File, error) {
-	return f.digest(ctx, o, f.MaxDigest)
+	file, later, err := f.DigestAhead(ctx, o)
+	if later {
+		var done func()
+		file, done, err = f.Turn(ctx, o)
+		done() // the inflated bytes are gone; what is parsed is the caller's
+	}
+	return file, err
 }
 
-func (f *Fetcher) digest(ctx context.Context, o trail.Object, most int64) (File, error) {
+// digest reads a digest file of at most most inflated bytes into a buffer that
+// has room for so many.
+func (f *Fetcher) digest(ctx context.Context, o trail.Object, most, room int64) (File, error) {
 	var file File
 	err := f.read(ctx, o, func(r io.Reader, meta map[string]string) error {
 		file.Meta = meta
-		b, _, err := inflate.Bytes(r, inflate.Options{Limit: most, Plain: f.Plain})
-		file.Body = b
+		b := bytes.NewBuffer(make([]byte, 0, room))
+		_, _, err := inflate.Copy(b, r, inflate.Options{Limit: most, Plain: f.Plain})
+		if err == nil {
+			file.Body = b.Bytes()
+		}
 		return err
 	})
 	if err != nil {

@@ -3,8 +3,10 @@ package fetch
 import (
 	"context"
 	"errors"
+	"io"
 
 	"github.com/trailseal/trailseal/internal/inflate"
+	"github.com/trailseal/trailseal/pkg/digest"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -17,7 +19,7 @@ const smallDigest = 512 << 10
 // DigestAhead is Digest for a digest whose turn has not come. A large one is
 // not read to its end: later is then true, and Turn reads it.
 func (f *Fetcher) DigestAhead(ctx context.Context, o trail.Object) (file File, later bool, err error) {
-	file, err = f.digest(ctx, o, min(smallDigest, f.MaxDigest))
+	file, err = f.digest(ctx, o, min(smallDigest, f.MaxDigest), 0)
 	if errors.Is(err, inflate.ErrTooLarge) && f.MaxDigest > smallDigest {
 		return File{}, true, nil
 	}
@@ -32,6 +34,38 @@ func (f *Fetcher) Turn(ctx context.Context, o trail.Object) (file File, done fun
 	case <-ctx.Done():
 		return File{}, func() {}, ctx.Err()
 	}
-	file, err = f.Digest(ctx, o)
+	file, err = f.largeDigest(ctx, o)
 	return file, func() { <-f.large }, err
+}
+
+// largeDigest parses a digest while it is inflated, so that only what it says
+// comes to lie in memory and a bomb costs none. One that is no digest is read
+// again, for its bytes.
+func (f *Fetcher) largeDigest(ctx context.Context, o trail.Object) (file File, err error) {
+	var (
+		size int64
+		bad  error // what is wrong with the content
+	)
+	err = f.read(ctx, o, func(r io.Reader, meta map[string]string) (err error) {
+		file.Meta = meta
+		inflated, w := io.Pipe()
+		parsed := make(chan struct{})
+		go func() {
+			defer close(parsed)
+			file.Digest, bad = digest.Read(inflated)
+			_, _ = io.Copy(io.Discard, inflated) // the container is judged first, and to its end
+		}()
+		_, size, err = inflate.Copy(w, r, inflate.Options{Limit: f.MaxDigest, Plain: f.Plain})
+		_ = w.CloseWithError(err)
+		<-parsed
+		return err
+	})
+	switch {
+	case err != nil:
+		file.Digest = nil
+		return file, err
+	case bad != nil:
+		return f.digest(ctx, o, size, size)
+	}
+	return file, nil
 }

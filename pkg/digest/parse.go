@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -25,15 +26,23 @@ const maxText = 2048
 // one only in case is an error), previous* all null or none, known algorithms.
 // Members that are not documented are passed over, since AWS may add some.
 // Errors wrap ErrFormat or ErrAlgorithm.
-func Parse(b []byte) (*Digest, error) {
-	p := parser{dec: jsontext.NewDecoder(bytes.NewReader(b))}
-	d := &Digest{Sum: sha256.Sum256(b)}
+func Parse(b []byte) (*Digest, error) { return Read(bytes.NewReader(b)) }
+
+// Read is Parse for bytes that are not held in memory: those of a busy
+// account's hour can be a hundred times as many as usual. It reads to the end
+// where it returns no error. An error of the reader itself comes out as
+// ErrFormat: the caller knows which it was.
+func Read(r io.Reader) (*Digest, error) {
+	sum := sha256.New()
+	p := parser{dec: jsontext.NewDecoder(io.TeeReader(r, sum))}
+	d := &Digest{}
 	if err := p.object(digestMembers, func(name string) error { return p.member(d, name) }); err != nil {
 		return nil, err
 	}
-	if rest := bytes.TrimLeft(b[p.dec.InputOffset():], " \t\r\n"); len(rest) > 0 {
-		return nil, fmt.Errorf("%d bytes after the JSON object: %w", len(rest), ErrFormat)
+	if _, err := p.dec.ReadToken(); err != io.EOF {
+		return nil, fmt.Errorf("more after the JSON object: %w", ErrFormat)
 	}
+	sum.Sum(d.Sum[:0])
 	if err := p.previous(d); err != nil {
 		return nil, err
 	}
