@@ -3,19 +3,18 @@ package verify
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/finding"
+	"github.com/trailseal/trailseal/internal/prove"
 	"github.com/trailseal/trailseal/internal/report"
 	"github.com/trailseal/trailseal/pkg/digest"
 	"github.com/trailseal/trailseal/pkg/trail"
@@ -154,7 +153,7 @@ func (r *run) switchOffs(ctx context.Context, l placedLog, name trail.Chain) []f
 			reader.end()
 			events = nil
 			return reader.begin(func(e trail.Event) {
-				if switchesOff(e, name.Trail) {
+				if off, ok := prove.SwitchesOff(e); ok && off == name.Trail {
 					events = append(events, finding.Event{ID: e.ID(), Name: e.Name(), Time: e.Time(), Actor: e.Actor(), From: e.SourceIPAddress(), Log: at.String()})
 				}
 			})
@@ -200,28 +199,4 @@ func (p *eventReader) end() {
 		<-p.done
 		p.w = nil
 	}
-}
-
-// switchesOff reports whether an event ends a trail's logging or validation.
-func switchesOff(e trail.Event, name string) bool {
-	if e.Source() != "cloudtrail.amazonaws.com" || e.ErrorCode() != "" {
-		return false
-	}
-	var request struct {
-		Name       string `json:"name"`
-		Validation *bool  `json:"enableLogFileValidation"`
-	}
-	if json.Unmarshal(e.RequestParameters(), &request) != nil {
-		return false
-	}
-	if request.Name != name && !strings.HasSuffix(request.Name, ":trail/"+name) {
-		return false
-	}
-	switch e.Name() {
-	case "StopLogging", "DeleteTrail":
-		return true
-	case "UpdateTrail":
-		return request.Validation != nil && !*request.Validation
-	}
-	return false
 }
