@@ -3,7 +3,6 @@ package fetch
 import (
 	"context"
 	"iter"
-	"sync"
 )
 
 // Ahead calls get for the items, up to n at once (one where n is less), and
@@ -14,7 +13,7 @@ func Ahead[T, R any](ctx context.Context, n int, items iter.Seq[T], get func(con
 	return func(yield func(T, R) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		next, stop := iter.Pull(items)
-		var calls sync.WaitGroup
+		calls := NewWorkers(n)
 		defer calls.Wait()
 		defer stop()
 		defer cancel()

@@ -38,7 +38,7 @@ func (w *walk) checkLogs(ctx context.Context, l discover.Digest, d *digest.Diges
 			w.stayed(subject(w.name, log.Location(), c.time()))
 		case w.NoLogs:
 		default:
-			w.logs.Go(func() error { c.run(w.logCtx); return nil })
+			w.logs.Go(func() { c.run(w.logCtx) })
 		}
 	}
 }

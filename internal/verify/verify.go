@@ -119,7 +119,7 @@ type run struct {
 	quiet    *discover.Finder // for places that finder has looked at, or that are not the source's
 	keys     *prove.Keyring
 	underWay int             // scopes that are walked at once
-	logs     *errgroup.Group // every log check under way
+	logs     *fetch.Workers  // every log check under way
 	logCtx   context.Context // of those: it outlives the walks
 
 	mu         sync.Mutex // guards what follows
@@ -133,9 +133,7 @@ type run struct {
 }
 
 func newRun(ctx context.Context, c Config) *run {
-	r := &run{Config: c, keys: prove.NewKeyring(c.Keys, c.Start, c.End)}
-	r.logs, r.logCtx = errgroup.WithContext(ctx)
-	r.logs.SetLimit(c.Concurrency)
+	r := &run{Config: c, keys: prove.NewKeyring(c.Keys, c.Start, c.End), logs: fetch.NewWorkers(c.Concurrency), logCtx: ctx}
 	finder := discover.Finder{
 		Objects: c.Fetcher.Objects, Source: c.Source, Concurrency: c.Concurrency,
 		Keep: func(p trail.Place) bool {
@@ -160,7 +158,9 @@ func (r *run) walkAll(ctx context.Context, all []scope) error {
 	for _, s := range all {
 		walks.Go(func() error { return r.scope(walkCtx, s) })
 	}
-	return errors.Join(walks.Wait(), r.logs.Wait())
+	err := walks.Wait()
+	r.logs.Wait()
+	return err
 }
 
 // scope verifies everything of one account and region.
