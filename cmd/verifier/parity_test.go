@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/trailseal/trailseal/internal/testaws"
 	"github.com/trailseal/trailseal/internal/testtrail"
@@ -207,9 +206,4 @@ func differences(want, got, reference said) string {
 		fmt.Fprintf(&b, "reference: %d\n%q\n%q\n", reference.exit, reference.out, reference.err)
 	}
 	return b.String()
-}
-
-// utc is a moment of the day of the scenes.
-func utc(hour, minute, second int) time.Time {
-	return time.Date(2026, 3, 1, hour, minute, second, 0, time.UTC)
 }

@@ -67,8 +67,9 @@ func topMembers(b []byte) (map[string]string, error) {
 	if dec.PeekKind() != '{' {
 		return members, nil
 	}
-	for t, err := dec.ReadToken(); err == nil && dec.PeekKind() == '"'; { // the syntax is known to be good
-		if t, err = dec.ReadToken(); err != nil {
+	for _, err := dec.ReadToken(); err == nil && dec.PeekKind() == '"'; { // the syntax is known to be good
+		t, err := dec.ReadToken()
+		if err != nil {
 			return nil, err
 		}
 		name := t.String()
