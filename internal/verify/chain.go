@@ -20,7 +20,7 @@ type chain struct {
 	name   trail.Chain       // with the place of its newest digest
 	items  []discover.Digest // oldest first
 	time   timeline          // owned by the walk
-	starts timeline          // hours before starting digests, of which these prove nothing; owned by the walk
+	starts timeline          // hours of starting digests, whose logs were not yet listed; owned by the walk
 	listed *listedSet        // the scope's; owned by its walks
 
 	mu      sync.Mutex // guards the counts, to which log checks add

@@ -147,13 +147,15 @@ func TestTwoCopiesInOneFolder(t *testing.T) {
 	s.expect(t, "")
 }
 
-// A starting digest lists nothing, and nothing was digested in its hour.
-func TestHourBeforeTheTrail(t *testing.T) {
+// A starting digest lists nothing: what was delivered in its hour, before
+// validation was on, is not planted.
+func TestLogsBeforeTheStart(t *testing.T) {
 	s := newSite(testtrail.Options{}, 6)
 	s.cfg.Start = s.c.Issued[0].End.Add(-30 * time.Minute)
-	s.expect(t, "coverage 23:38-00:08")
-	s.c.Deliver(s.c.Issued[0].End.Add(-20*time.Minute), s.Log(1)) // validation was not yet on
-	s.expect(t, "coverage 23:38-00:08")
+	s.expect(t, "")
+	s.c.Deliver(s.c.Issued[0].End.Add(-20*time.Minute), s.Log(1))
+	s.c.Deliver(s.c.Issued[0].End.Add(-2*time.Minute), s.Log(1)) // its stamp is after the start
+	s.expect(t, "")
 }
 
 func TestPlantedAfterTheStart(t *testing.T) {

@@ -228,11 +228,9 @@ func (w *walk) digest(ctx context.Context, l discover.Digest, got fetched, succe
 	if a.Proven && successor != nil && !w.name.Backfill && asked {
 		w.checkWindows(w.newer, d)
 	}
-	switch {
-	case a.Proven && d.Previous == nil && !w.name.Backfill: // its hour is the one before validation was on
+	w.time.add(start, end, stateOf(a)) // outside the asked range: only for unlisted logs
+	if a.Proven && d.Previous == nil && !w.name.Backfill {
 		w.starts.add(start, end, report.Gap)
-	default:
-		w.time.add(start, end, stateOf(a)) // outside the asked range: only for unlisted logs
 	}
 	if asked {
 		w.count(stateOf(a))
