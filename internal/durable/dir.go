@@ -1,7 +1,9 @@
 package durable
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 )
 
@@ -18,4 +20,18 @@ func SyncDir(path string) error {
 		return fmt.Errorf("sync folder: %w", err)
 	}
 	return nil
+}
+
+// Bare returns the cause of an error without its paths, for errors that
+// name the file in their own way.
+func Bare(err error) error {
+	var p *fs.PathError
+	var l *os.LinkError
+	switch {
+	case errors.As(err, &p):
+		return p.Err
+	case errors.As(err, &l):
+		return fmt.Errorf("%s: %w", l.Op, l.Err)
+	}
+	return err
 }

@@ -62,7 +62,7 @@ func openFile(path string) (*File, error) {
 func openChecked(path string) (_ *os.File, err error) {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return nil, bare(err)
+		return nil, durable.Bare(err)
 	}
 	defer func() {
 		if err != nil {
@@ -76,7 +76,7 @@ func openChecked(path string) (_ *os.File, err error) {
 	}
 	info, err := file.Stat()
 	if err != nil {
-		return nil, bare(err)
+		return nil, durable.Bare(err)
 	}
 	if err := checkContent(file, info.Size()); err != nil {
 		return nil, err
@@ -123,16 +123,16 @@ func checkContent(file *os.File, size int64) error {
 func create(path string) error {
 	made, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
 	if err != nil {
-		return bare(err)
+		return durable.Bare(err)
 	}
 	name := made.Name()
 	defer os.Remove(name)
 	if err := made.Close(); err != nil {
-		return bare(err)
+		return durable.Bare(err)
 	}
 	db, err := bolt.Open(name, 0o600, &bolt.Options{Timeout: lockPatience, PageSize: pageSize})
 	if err != nil {
-		return bare(err)
+		return durable.Bare(err)
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
 		about, err := tx.CreateBucket([]byte(aboutBucket))
@@ -151,20 +151,7 @@ func create(path string) error {
 		return err
 	}
 	if err := os.Link(name, path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return bare(err)
+		return durable.Bare(err)
 	}
 	return durable.SyncDir(filepath.Dir(path))
-}
-
-// bare returns the cause of an error without its paths, which our errors name.
-func bare(err error) error {
-	var p *fs.PathError
-	var l *os.LinkError
-	switch {
-	case errors.As(err, &p):
-		return p.Err
-	case errors.As(err, &l):
-		return fmt.Errorf("%s: %w", l.Op, l.Err)
-	}
-	return err
 }

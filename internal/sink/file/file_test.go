@@ -1,0 +1,429 @@
+package file_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/trailseal/trailseal/internal/sink/file"
+	"github.com/trailseal/trailseal/internal/sink/sinktest"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// disk opens files that fail and stand still when told to.
+type disk struct {
+	mu          sync.Mutex
+	writes      int // so many writes are cut short
+	syncs       int // so many syncs fail before they begin
+	after       int // so many syncs fail when they are done
+	truncations int // so many fail
+	stall       chan struct{}
+	synced      int
+}
+
+var errDisk = errors.New("input/output error")
+
+type faulty struct {
+	file.Handle
+	d *disk
+}
+
+func (d *disk) open(path string) (file.Handle, error) {
+	h, err := file.OpenAppend(path)
+	return faulty{h, d}, err
+}
+
+// take uses up one fault.
+func (d *disk) take(n *int) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if *n == 0 {
+		return false
+	}
+	*n--
+	return true
+}
+
+func (d *disk) set(n *int, times int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	*n = times
+}
+
+func (f faulty) Write(p []byte) (int, error) {
+	if f.d.take(&f.d.writes) {
+		n, _ := f.Handle.Write(p[:len(p)*2/3])
+		return n, errDisk
+	}
+	return f.Handle.Write(p)
+}
+
+func (f faulty) Sync() error {
+	f.d.mu.Lock()
+	stall := f.d.stall
+	f.d.synced++
+	f.d.mu.Unlock()
+	if stall != nil {
+		<-stall
+	}
+	if f.d.take(&f.d.syncs) {
+		return errDisk
+	}
+	err := f.Handle.Sync()
+	if f.d.take(&f.d.after) {
+		return errDisk
+	}
+	return err
+}
+
+func (f faulty) Truncate(n int64) error {
+	if f.d.take(&f.d.truncations) {
+		return errDisk
+	}
+	return f.Handle.Truncate(n)
+}
+
+// lines returns all lines of all files of a folder, and fails where one is torn.
+func lines(t *testing.T, dir string) (all []string) {
+	t.Helper()
+	for _, name := range files(t, dir) {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(b) > 0 && b[len(b)-1] != '\n' {
+			t.Fatalf("%s ends in a torn line", name)
+		}
+		for l := range bytes.Lines(b) {
+			all = append(all, string(bytes.TrimSuffix(l, []byte("\n"))))
+		}
+	}
+	return all
+}
+
+// files returns the names of the files of events, in the order of their names:
+// the one that is written comes after the rotated ones.
+func files(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), ".lock") {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
+func closed(t *testing.T, s *file.Sink) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func emit(t *testing.T, s *file.Sink, n, lines int) {
+	t.Helper()
+	if err := s.Emit(t.Context(), sinktest.Batch(n, lines)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestIsASink(t *testing.T) {
+	for name, fail := range map[string]func(d *disk, times int){
+		"write":              func(d *disk, n int) { d.set(&d.writes, n) },
+		"sync":               func(d *disk, n int) { d.set(&d.syncs, n) },
+		"write and clean up": func(d *disk, n int) { d.set(&d.writes, n); d.set(&d.truncations, n) },
+		"sync and clean up":  func(d *disk, n int) { d.set(&d.syncs, n); d.set(&d.truncations, n) },
+	} {
+		for rotation, o := range map[string]file.Options{"one file": {}, "many files": {MaxBytes: 1000}} {
+			t.Run(name+", "+rotation, func(t *testing.T) {
+				sinktest.Run(t, func(t *testing.T) sinktest.Downstream { return downstream(t, o, fail) }, sinktest.Options{})
+			})
+		}
+	}
+}
+
+func downstream(t *testing.T, o file.Options, fail func(*disk, int)) sinktest.Downstream {
+	dir, d := t.TempDir(), &disk{}
+	s, err := file.OpenWith(filepath.Join(dir, "events.ndjson"), o, d.open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() }) // the suite may have closed it
+	return sinktest.Downstream{
+		Sink: s, Lines: func() []string { return lines(t, dir) },
+		Fail:      func(n int) { fail(d, n) },
+		FailAfter: func(n int) { d.set(&d.after, n) },
+		Stall: func() func() {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			c := make(chan struct{})
+			d.stall = c
+			return func() {
+				d.mu.Lock()
+				defer d.mu.Unlock()
+				d.stall = nil
+				close(c)
+			}
+		},
+	}
+}
+
+// Batches that come together share one sync.
+func TestSharedSync(t *testing.T) {
+	dir, d := t.TempDir(), &disk{}
+	s, err := file.OpenWith(filepath.Join(dir, "e"), file.Options{}, d.open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closed(t, s)
+	stall := make(chan struct{})
+	d.mu.Lock()
+	d.stall, d.synced = stall, 0
+	d.mu.Unlock()
+	var wg sync.WaitGroup
+	for n := range 50 {
+		wg.Go(func() {
+			if err := s.Emit(t.Context(), sinktest.Batch(n, 2)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	time.Sleep(50 * time.Millisecond) // most of them wait by now; how many does not matter
+	close(stall)
+	wg.Wait()
+	if d.synced >= 50 || len(lines(t, dir)) != 100 {
+		t.Errorf("%d syncs for 50 batches, %d lines", d.synced, len(lines(t, dir)))
+	}
+}
+
+func TestRotateBySize(t *testing.T) {
+	dir := t.TempDir()
+	now := func() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.FixedZone("", 3600)) }
+	size := int64(sinktest.Batch(1, 10).Size())
+	open := func() *file.Sink {
+		s, err := file.Open(filepath.Join(dir, "events.ndjson"), file.Options{MaxBytes: 2 * size, Now: now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open()
+	emit(t, s, 1, 10)
+	emit(t, s, 1, 10) // full to the byte
+	emit(t, s, 2, 1)
+	emit(t, s, 3, 100) // larger than a file may be
+	closed(t, s)
+	// A name that is taken is passed over.
+	if err := os.WriteFile(filepath.Join(dir, "events-20260301T110000Z-000004.ndjson"), []byte("{\"mine\":1}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = open()
+	if err := os.WriteFile(filepath.Join(dir, "events-20260301T110000Z-000005.ndjson"), []byte("{\"mine\":2}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	emit(t, s, 4, 1)
+	closed(t, s)
+	want := []string{
+		"events-20260301T110000Z-000001.ndjson", "events-20260301T110000Z-000002.ndjson",
+		"events-20260301T110000Z-000004.ndjson", "events-20260301T110000Z-000005.ndjson", "events-20260301T110000Z-000006.ndjson",
+		"events.ndjson",
+	}
+	if got := files(t, dir); !slices.Equal(got, want) {
+		t.Fatalf("files %q", got)
+	}
+	for i, n := range []int{20, 1, 1, 1, 100, 1} {
+		b, err := os.ReadFile(filepath.Join(dir, want[i]))
+		if err != nil || bytes.Count(b, []byte("\n")) != n {
+			t.Errorf("%s: %d lines, %v; want %d", want[i], bytes.Count(b, []byte("\n")), err, n)
+		}
+	}
+}
+
+// A file holds what was written in one hour of the clock, across restarts too.
+func TestRotateByTime(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "events")
+	now := time.Date(2026, 3, 1, 12, 10, 0, 0, time.UTC)
+	open := func() *file.Sink {
+		s, err := file.Open(path, file.Options{Every: time.Hour, Now: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open()
+	for i, at := range []string{"12:10", "12:59", "13:00", "13:30", "15:01", "11:00"} {
+		clock, err := time.Parse("15:04", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now = time.Date(2026, 3, 1, clock.Hour(), clock.Minute(), 0, 0, time.UTC)
+		emit(t, s, i, 1)
+		if err := os.Chtimes(path, now, now); err != nil {
+			t.Fatal(err)
+		}
+		if at == "13:00" || at == "13:30" {
+			closed(t, s)
+			s = open()
+		}
+	}
+	closed(t, s)
+	want := []string{"events", "events-20260301T110000Z-000003", "events-20260301T130000Z-000001", "events-20260301T150100Z-000002"}
+	if got := files(t, dir); !slices.Equal(got, want) {
+		t.Errorf("files %q", got)
+	}
+	for i, n := range []int{1, 1, 2, 2} {
+		if b, err := os.ReadFile(filepath.Join(dir, want[i])); err != nil || bytes.Count(b, []byte("\n")) != n {
+			t.Errorf("%s: %q, %v", want[i], b, err)
+		}
+	}
+}
+
+// What a crash left is cut back to whole lines; what is no sink's is left alone.
+func TestTornLine(t *testing.T) {
+	long := strings.Repeat(`{"x":1}`+"\n", 20_000)
+	for _, tt := range []struct{ name, holds, keeps string }{
+		{"control", "{\"a\":1}\n{\"b\":2}\n", "{\"a\":1}\n{\"b\":2}\n"},
+		{"empty", "", ""},
+		{"torn", "{\"a\":1}\n{\"b\":", "{\"a\":1}\n"},
+		{"all but the line feed", "{\"a\":1}\n{\"b\":2}", "{\"a\":1}\n"},
+		{"one torn line", "{\"a\"", ""},
+		{"long torn line", long + `{"y":"` + strings.Repeat("y", 200_000), long},
+		{"zeros of a power cut", "{\"a\":1}\n" + strings.Repeat("\x00", 5000), "{\"a\":1}\n"},
+		{"not ours", "root:x:0", "root:x:0"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "e")
+			if err := os.WriteFile(path, []byte(tt.holds), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s, err := file.Open(path, file.Options{})
+			want := tt.keeps
+			if tt.name == "not ours" {
+				if err == nil || !strings.Contains(err.Error(), path) {
+					t.Errorf("opened %v, %v", s, err)
+				}
+			} else {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if b, _ := os.ReadFile(path); string(b) != tt.keeps {
+					t.Errorf("opened: %.60q", b)
+				}
+				emit(t, s, 1, 1)
+				closed(t, s)
+				want += string(sinktest.Batch(1, 1).AppendNDJSON(nil))
+			}
+			if b, _ := os.ReadFile(path); string(b) != want {
+				t.Errorf("left %.60q, want %.60q", b, want)
+			}
+		})
+	}
+}
+
+// Other programs move the file away, remove it and empty it. What comes after
+// is in the file of that name.
+func TestMovedAway(t *testing.T) {
+	dir := t.TempDir()
+	path, moved := filepath.Join(dir, "e"), filepath.Join(dir, "e.1")
+	s, err := file.Open(path, file.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closed(t, s)
+	emit(t, s, 1, 3)
+	for _, tt := range []struct {
+		name string
+		do   func() error
+		want int // lines in path after one more
+	}{
+		{"control", func() error { return nil }, 4},
+		{"moved", func() error { return os.Rename(path, moved) }, 1},
+		{"removed", func() error { return os.Remove(path) }, 1},
+		{"emptied", func() error { return os.Truncate(path, 0) }, 1},
+		{"torn by somebody", func() error { return os.Truncate(path, 5) }, 1},
+		{"another in its place", func() error { return errors.Join(os.Remove(path), os.WriteFile(path, []byte("{}\n{}\n"), 0o600)) }, 3},
+	} {
+		if err := tt.do(); err != nil {
+			t.Fatal(err)
+		}
+		emit(t, s, 2, 1)
+		if b, err := os.ReadFile(path); err != nil || bytes.Count(b, []byte("\n")) != tt.want {
+			t.Errorf("%s: %q, %v", tt.name, b, err)
+		}
+	}
+	if b, err := os.ReadFile(moved); err != nil || bytes.Count(b, []byte("\n")) != 4 {
+		t.Errorf("the moved file: %q, %v", b, err)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "e")
+	s, err := file.Open(path, file.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.Open(path, file.Options{}); !errors.Is(err, file.ErrLocked) || !strings.Contains(err.Error(), path) {
+		t.Errorf("second: %v", err)
+	}
+	closed(t, s)
+	if s, err = file.Open(path, file.Options{}); err != nil {
+		t.Fatalf("after close: %v", err)
+	}
+	closed(t, s)
+	if err := s.Emit(t.Context(), sinktest.Batch(1, 1)); !errors.Is(err, file.ErrClosed) {
+		t.Errorf("emit after close: %v", err)
+	}
+	device := filepath.Join(dir, "device")
+	if err := os.Symlink(os.DevNull, device); err != nil {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string]string{"folder": dir, "absent folder": filepath.Join(dir, "x", "e"), "device": device} {
+		if _, err := file.Open(bad, file.Options{}); err == nil {
+			t.Errorf("%s: opened", name)
+		}
+	}
+}
+
+// missing returns the acknowledged ids that are on no whole line.
+func missing(t *testing.T, all []string, acknowledged []string) (lost []string) {
+	t.Helper()
+	there := map[string]bool{}
+	for _, l := range all {
+		var e struct{ ID string }
+		if err := json.Unmarshal([]byte(l), &e); err != nil {
+			t.Fatalf("%q: %v", l, err)
+		}
+		there[e.ID] = true
+	}
+	for _, id := range acknowledged {
+		if !there[id] {
+			lost = append(lost, id)
+		}
+	}
+	return lost
+}
+
+// batch returns events whose number and length depend on n.
+func batch(worker, n int) trail.Batch {
+	b := trail.Batch{}
+	for i := range 1 + n%5 {
+		id := fmt.Sprintf("%d-%d-%d", worker, n, i)
+		b.IDs = append(b.IDs, id)
+		b.Lines = append(b.Lines, fmt.Appendf(nil, `{"id":%q,"pad":%q}`, id, strings.Repeat("p", n*37%9000)))
+	}
+	return b
+}

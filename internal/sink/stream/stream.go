@@ -1,0 +1,103 @@
+// Package stream emits events to a stream such as standard output, as NDJSON.
+// What was written counts as delivered: a pipe says no more. It never splits a
+// batch over several writes and never joins a line to the torn end of one
+// before it.
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// ErrClosed is wrapped by the errors of Emit after Close.
+var ErrClosed = errors.New("closed")
+
+// Sink writes batches, one after the other. It is safe for concurrent use.
+type Sink struct {
+	w      io.Writer
+	turn   chan struct{} // holds one token; whoever has it owns w, buf and torn
+	buf    []byte
+	torn   bool // the stream ends in the middle of a line
+	close  sync.Once
+	closed chan struct{}
+}
+
+// New returns a sink that writes to w. It does not close it.
+func New(w io.Writer) *Sink {
+	return &Sink{w: w, turn: make(chan struct{}, 1), closed: make(chan struct{})}
+}
+
+// Emit writes the lines of b in one write. Where ctx ends during the write,
+// Emit returns and the write goes on: a reader that stands still cannot hold
+// more than that.
+func (s *Sink) Emit(ctx context.Context, b trail.Batch) error {
+	if err := s.emit(ctx, b); err != nil {
+		return fmt.Errorf("emit to stream: %w", err)
+	}
+	return nil
+}
+
+func (s *Sink) emit(ctx context.Context, b trail.Batch) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case <-s.closed:
+		return ErrClosed
+	default:
+	}
+	if len(b.Lines) == 0 {
+		return nil
+	}
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.closed:
+		return ErrClosed
+	}
+	s.fill(b) // a copy: the write may outlast Emit
+	done := make(chan error, 1)
+	go func() {
+		err := s.write()
+		<-s.turn
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Sink) fill(b trail.Batch) {
+	s.buf = s.buf[:0]
+	if s.torn {
+		s.buf = append(s.buf, '\n')
+	}
+	s.buf = b.AppendNDJSON(s.buf)
+}
+
+func (s *Sink) write() error {
+	n, err := s.w.Write(s.buf)
+	if n > 0 && n <= len(s.buf) {
+		s.torn = s.buf[n-1] != '\n'
+	}
+	if err == nil && n != len(s.buf) {
+		err = io.ErrShortWrite
+	}
+	return err
+}
+
+// Close refuses further batches. It does not wait for a write that stands
+// still: that batch was never acknowledged.
+func (s *Sink) Close() error {
+	s.close.Do(func() { close(s.closed) })
+	return nil
+}
