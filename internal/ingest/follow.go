@@ -1,0 +1,269 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/trailseal/trailseal/internal/discover"
+	"github.com/trailseal/trailseal/internal/fetch"
+	"github.com/trailseal/trailseal/internal/finding"
+	"github.com/trailseal/trailseal/internal/prove"
+	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// follower goes along one chain, oldest digest first. One goroutine at a time
+// follows; others only announce digests to it.
+type follower struct {
+	*worker
+	source  *source
+	fetcher *fetch.Fetcher
+	name    trail.Chain
+	class   atomic.Int32 // of the last log: where the next begins
+
+	// Owned by the goroutine that follows.
+	loaded  bool
+	stored  []byte
+	emitted map[string]bool // logs of digests that are not finished, by location
+	tries   int             // failures in a row
+
+	mu      sync.Mutex // guards what follows
+	head    head       // written by advance alone
+	known   map[trail.DigestKey]discover.Digest
+	waiting map[trail.DigestKey][]func(error) // told when a digest is dealt with
+	running bool
+	lastErr error
+	late    bool // the head is known to be late
+}
+
+// announce makes a digest known. dealt, which may be nil, is called once it is
+// dealt with, or with an error if the worker ends before.
+func (f *follower) announce(d discover.Digest, dealt func(error)) {
+	f.mu.Lock()
+	done := f.loaded && f.head.isPast(d.DigestKey)
+	if !done {
+		f.known[d.DigestKey] = d
+		if dealt != nil {
+			f.waiting[d.DigestKey] = append(f.waiting[d.DigestKey], dealt)
+		}
+	}
+	f.mu.Unlock()
+	if done && dealt != nil {
+		dealt(nil)
+	}
+}
+
+// pending returns the known digests that are not dealt with, oldest first.
+func (f *follower) pending() []discover.Digest {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var list []discover.Digest
+	for key, d := range f.known {
+		if f.head.isPast(key) {
+			delete(f.known, key)
+			f.settleLocked(key, nil)
+			continue
+		}
+		list = append(list, d)
+	}
+	slices.SortFunc(list, func(a, b discover.Digest) int { return a.End.Compare(b.End) })
+	return list
+}
+
+// settleLocked tells who waits for a digest. The functions never block.
+func (f *follower) settleLocked(key trail.DigestKey, err error) {
+	for _, dealt := range f.waiting[key] {
+		dealt(err)
+	}
+	delete(f.waiting, key)
+}
+
+// errWaits: the newest digest of a copy has no signature yet.
+var errWaits = errors.New("waits for its successor")
+
+// follow deals with all that is known of the chain. An error means that the
+// chain stands where it was and is to be tried again.
+func (f *follower) follow(ctx context.Context) error {
+	if err := f.loadHead(ctx); err != nil {
+		return err
+	}
+	for {
+		list := f.pending()
+		if len(list) == 0 {
+			return nil
+		}
+		if err := f.followList(ctx, list); err != nil {
+			return err
+		}
+	}
+}
+
+// got is a digest with what was read of it.
+type got struct {
+	discover.Digest
+	at   trail.Object
+	file fetch.File
+	err  error
+}
+
+// followList goes along a list. The digests are fetched ahead; each is judged
+// when the one after it is there, too, since that one repeats its signature.
+func (f *follower) followList(ctx context.Context, list []discover.Digest) error {
+	var held *got
+	var err error
+	for d, g := range fetch.Ahead(ctx, aheadDigests, slices.Values(list), f.get) {
+		g.Digest = d
+		if held != nil {
+			if err = f.take(ctx, *held, &g); err != nil {
+				return err
+			}
+		}
+		held = &g
+	}
+	if held == nil {
+		return ctx.Err()
+	}
+	return f.take(ctx, *held, nil)
+}
+
+// aheadDigests is how many digests of a chain are fetched ahead.
+const aheadDigests = 8
+
+func (f *follower) get(ctx context.Context, d discover.Digest) got {
+	o := d.Object()
+	file, err := f.fetcher.Digest(ctx, o)
+	return got{at: o, file: file, err: err}
+}
+
+// take deals with a digest: those between the head and it first, then its own
+// logs, then the head. Nothing is dealt with twice in one run.
+func (f *follower) take(ctx context.Context, g got, newer *got) error {
+	if f.head.isPast(g.DigestKey) {
+		return nil
+	}
+	a := f.judge(ctx, g, newer)
+	switch {
+	case a.Unknown != nil && errors.Is(a.Unknown, digest.ErrUnsigned):
+		f.m.unverified.WithLabelValues(string(finding.NoSignature)).Inc()
+		return fmt.Errorf("digest %s: %w: %w", g.at, errWaits, a.Unknown)
+	case a.Unknown != nil:
+		f.m.unverified.WithLabelValues(string(fetch.ReasonOf(a.Unknown))).Inc()
+		return fmt.Errorf("digest %s: %w", g.at, a.Unknown)
+	case a.Wrong != "":
+		if err := f.findDigest(ctx, a.Wrong, g.at, g.End, a.Detail, a.Evidence); err != nil {
+			return err
+		}
+	}
+	if !a.Proven {
+		f.m.digests.WithLabelValues("invalid").Inc()
+		return f.pass(ctx, g.DigestKey, func(h *head) {
+			h.Bad = append(h.Bad, g.DigestKey.String())
+		})
+	}
+	d := g.file.Digest
+	if err := f.join(ctx, g, d); err != nil {
+		return err
+	}
+	if err := f.emitLogs(ctx, g.Digest, d); err != nil {
+		return err
+	}
+	f.m.digests.WithLabelValues("valid").Inc()
+	signature := g.file.Meta[digest.MetaSignature]
+	if err := f.pass(ctx, g.DigestKey, func(h *head) {
+		if !g.Backfill {
+			h.proven(d, signature)
+		}
+	}); err != nil {
+		return err
+	}
+	if !g.Backfill {
+		f.m.verifiedUntil.WithLabelValues(labels(f.name)...).Set(float64(d.End.Unix()))
+	}
+	f.m.attestationDelay.Observe(f.Now().Sub(d.End).Seconds())
+	return nil
+}
+
+func (f *follower) judge(ctx context.Context, g got, newer *got) prove.Answer {
+	q := prove.Question{Key: g.DigestKey, At: g.at, File: g.file, Err: g.err}
+	if newer != nil && newer.err == nil {
+		p := newer.file.Digest.Previous
+		if p != nil && trail.Tail(p.Object) == trail.Tail(g.DigestKey.String()) {
+			q.Repeated = p.Signature
+		}
+	}
+	return prove.Digest(ctx, f.keys, q)
+}
+
+// pass stores that a digest is dealt with and tells who waits for it: durable
+// downstream, then the head, then the acknowledgement.
+func (f *follower) pass(ctx context.Context, key trail.DigestKey, change func(*head)) error {
+	if err := f.advance(ctx, func(h *head) { h.passed(key); change(h) }); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.known, key)
+	f.settleLocked(key, nil)
+	return nil
+}
+
+// emitLogs emits the logs of a proven digest, side by side. After a failure it
+// is called again, and what was emitted before is not emitted anew.
+func (f *follower) emitLogs(ctx context.Context, at discover.Digest, d *digest.Digest) error {
+	var (
+		mu sync.Mutex
+		g  errgroup.Group
+	)
+	seen := map[string]bool{}
+	var errs []error
+	for _, l := range d.Logs {
+		name := l.Location().String()
+		file := &logFile{follower: f, Log: l, signed: d, found: at}
+		if seen[name] {
+			if err := file.quarantine(ctx, finding.LogMisplaced, errors.New("listed more than once")); err != nil {
+				return err
+			}
+			continue
+		}
+		seen[name] = true
+		if f.emitted[name] {
+			continue
+		}
+		if err := f.logPlaces.Acquire(ctx, 1); err != nil {
+			errs = append(errs, err)
+			break
+		}
+		g.Go(func() error {
+			defer f.logPlaces.Release(1)
+			err := file.emit(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				f.m.unverified.WithLabelValues(string(fetch.ReasonOf(err))).Inc()
+				errs = append(errs, err)
+				return nil
+			}
+			f.emitted[name] = true
+			return nil
+		})
+	}
+	_ = g.Wait()
+	if len(errs) == 0 {
+		clear(f.emitted)
+	}
+	return errors.Join(errs...)
+}
+
+func (f *follower) findDigest(ctx context.Context, class finding.Class, o trail.Object, end time.Time, detail string, e finding.Evidence) error {
+	return f.find(ctx, finding.Finding{
+		Class: class, Detail: detail, Evidence: e,
+		Subject: finding.Subject{Account: f.name.Account, Region: f.name.Region, Trail: f.name.Trail, Bucket: o.Bucket, Key: o.Key, Time: end.UTC()},
+	})
+}

@@ -1,0 +1,80 @@
+// Package ingest follows digest chains and emits the events of their log files,
+// each only when it is proven:
+//
+//	poll ──┐                 ┌─ judge ── join ── logs: fetch, inflate, hash ── split ── emit ──> sinks
+//	queue ─┴─> announce ─> follow(chain), oldest digest first                              │
+//	                         └──────────────── acknowledge <── head stored <── all emitted ┘
+//
+// A digest is dealt with when every log file that it lists is durable
+// downstream or quarantined with a finding; then its chain's head is stored,
+// then whoever announced it is told. A crash anywhere repeats a digest, with
+// equal ids, and loses nothing. What cannot be read is waited for and never
+// passed by; what is wrong is reported, quarantined and passed by.
+//
+// The package owns the order of these steps. It never decides what a digest is
+// worth (internal/prove), never inflates, and talks to no service but through
+// the seams it is given.
+package ingest
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/trailseal/trailseal/internal/discover"
+	"github.com/trailseal/trailseal/internal/fetch"
+	"github.com/trailseal/trailseal/internal/finding"
+	"github.com/trailseal/trailseal/internal/state"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// Sink takes events. Emit returns nil only once every event of the batch is
+// durable downstream; emitting a batch again is harmless. Safe for concurrent
+// use.
+type Sink interface {
+	Emit(ctx context.Context, b trail.Batch) error
+}
+
+// FindingSink takes findings; they are durable when it returns nil.
+type FindingSink interface {
+	Find(ctx context.Context, f finding.Finding) error
+}
+
+// Source is a place that trails write to.
+type Source struct {
+	discover.Source
+	Objects fetch.Objects
+}
+
+// Config says what to follow and where to emit.
+type Config struct {
+	Sources  []Source
+	Keys     fetch.KeySource
+	State    state.Store
+	Sink     Sink
+	Findings FindingSink
+
+	Accounts, Regions, Trails []string      // only these; empty: all
+	Since                     time.Time     // where to begin in a chain never seen
+	Grace                     time.Duration // how late a chain's newest digest may be
+	Poll                      time.Duration // pause between two looks at a source
+	Memory                    int64         // bytes in flight; at least MinMemory
+	Concurrency               int           // log files in flight
+	Raw                       bool          // emit events without the member "trailseal"
+	Once                      bool          // end when all that is there is dealt with
+	Halt                      bool          // end at the first finding
+
+	Now     func() time.Time
+	Log     *slog.Logger
+	Metrics *Metrics
+}
+
+// MinMemory is the least Memory: one large log must fit.
+const MinMemory = largeReserve + 16<<20
+
+// Outcome is how a run ended.
+type Outcome struct {
+	Findings int // reported
+	Waiting  int // chains that hold digests which could not be dealt with
+	Events   int64
+}

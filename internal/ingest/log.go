@@ -1,0 +1,165 @@
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/trailseal/trailseal/internal/discover"
+	"github.com/trailseal/trailseal/internal/fetch"
+	"github.com/trailseal/trailseal/internal/finding"
+	"github.com/trailseal/trailseal/internal/inflate"
+	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// logFile is a log file that a proven digest lists, on its way to the sinks.
+type logFile struct {
+	*follower
+	digest.Log
+	at     trail.Object    // where it lies
+	signed *digest.Digest  // the digest that lists it
+	found  discover.Digest // and where that was found
+	sum    fetch.LogSum    // of what was read
+}
+
+// emit reads, proves and emits the log. It returns nil when the log is dealt
+// with: emitted as a whole, or quarantined with a finding. Any other outcome
+// is an error, and the log is tried again.
+func (l *logFile) emit(ctx context.Context) error {
+	if err := l.signed.CheckLog(l.Log, l.name.Place); err != nil {
+		return l.quarantine(ctx, finding.LogMisplaced, err)
+	}
+	var err error
+	for _, l.at = range l.source.Locate(l.found.Place, l.Location()) {
+		if err = l.read(ctx); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	switch {
+	case err == nil:
+		l.m.logs.WithLabelValues("valid").Inc()
+		l.m.inflated.Add(float64(l.sum.Inflated))
+		return nil
+	case errors.Is(err, digest.ErrModified):
+		return l.quarantine(ctx, finding.LogModified, errors.New("its content is not what was signed for"))
+	case errors.Is(err, fs.ErrNotExist):
+		return l.quarantine(ctx, finding.LogMissing, errors.New("listed, and not there"))
+	case inflate.IsContainer(err):
+		return l.quarantine(ctx, finding.LogCorrupt, err)
+	}
+	return fmt.Errorf("log %s: %w", l.at, err)
+}
+
+// quarantine reports a log that will not be emitted.
+func (l *logFile) quarantine(ctx context.Context, class finding.Class, why error) error {
+	l.m.logs.WithLabelValues("invalid").Inc()
+	e := finding.Evidence{Want: l.Hash.String(), Digest: l.signed.Location().String()}
+	if class == finding.LogModified {
+		e.Got = l.sum.Sum.String()
+	}
+	return l.find(ctx, finding.Finding{Class: class, Subject: l.subject(), Detail: why.Error(), Evidence: e})
+}
+
+func (l *logFile) subject() finding.Subject {
+	s := finding.Subject{Account: l.name.Account, Region: l.name.Region, Trail: l.name.Trail, Bucket: l.at.Bucket, Key: l.at.Key, Time: l.signed.End}
+	if l.at.Key == "" {
+		s.Bucket, s.Key = l.Bucket, l.Object
+	}
+	if k, err := trail.ParseLogKey(l.Object); err == nil {
+		s.Time = k.Stamp
+	}
+	return s
+}
+
+// read reads the log in the class that the chain's last one had, and goes up
+// from there.
+func (l *logFile) read(ctx context.Context) error {
+	for c := int(l.class.Load()); c < len(classes); c++ {
+		err := l.readHeld(ctx, classes[c])
+		if !errors.Is(err, inflate.ErrTooLarge) {
+			return err
+		}
+		l.class.Store(int32(min(c+1, len(classes)-1)))
+	}
+	return l.readLarge(ctx)
+}
+
+// here returns the listed log at the place where it is looked for.
+func (l *logFile) here() digest.Log {
+	h := l.Log
+	h.Bucket, h.Object = l.at.Bucket, l.at.Key
+	return h
+}
+
+// readHeld reads a log that is small enough to be held inflated until its hash
+// is known.
+func (l *logFile) readHeld(ctx context.Context, c class) (err error) {
+	if err := l.budget.acquire(ctx, c.reserve); err != nil {
+		return err
+	}
+	defer l.budget.release(c.reserve)
+	b := l.buffers.Get().(*bytes.Buffer)
+	defer l.buffers.Put(b)
+	small := *l.fetcher
+	small.MaxLog = c.inflated
+	l.sum, err = small.CopyLog(ctx, func() io.Writer { b.Reset(); return b }, l.here())
+	if err != nil {
+		return err
+	}
+	return l.lines(ctx, c.reserve, func(s *trail.Splitter) error {
+		_, err := s.Write(b.Bytes())
+		return err
+	})
+}
+
+// readLarge reads a log that is too large to be held inflated: its compressed
+// bytes are, they are inflated once for the hash, and once more for the
+// records.
+func (l *logFile) readLarge(ctx context.Context) error {
+	if err := l.budget.acquire(ctx, largeReserve); err != nil {
+		return err
+	}
+	defer l.budget.release(largeReserve)
+	stored, err := l.fetcher.Stored(ctx, l.at, maxCompressed)
+	if err != nil {
+		return err
+	}
+	o := inflate.Options{Limit: l.fetcher.MaxLog, Plain: l.fetcher.Plain}
+	if l.sum.Sum, l.sum.Inflated, err = inflate.Copy(nil, bytes.NewReader(stored), o); err != nil {
+		return err
+	}
+	if err := l.Check(l.sum.Sum); err != nil {
+		return err
+	}
+	return l.lines(ctx, partBytes, func(s *trail.Splitter) error {
+		_, _, err := inflate.Copy(s, bytes.NewReader(stored), o)
+		return err
+	})
+}
+
+// lines splits proven bytes into records and emits them as lines, in parts of
+// about size bytes.
+func (l *logFile) lines(ctx context.Context, size int64, write func(*trail.Splitter) error) error {
+	p := newPart(ctx, l, int(size))
+	s := trail.Splitter{Record: p.record}
+	if err := errors.Join(write(&s), s.Close()); err != nil {
+		if errors.Is(err, trail.ErrRecords) {
+			return l.notRecords(ctx, p, err)
+		}
+		return err
+	}
+	return p.flush()
+}
+
+// notRecords deals with a proven file that is not what a log file looks like:
+// what could be split is emitted, the rest is a finding.
+func (l *logFile) notRecords(ctx context.Context, p *part, why error) error {
+	if err := p.flush(); err != nil {
+		return err
+	}
+	return l.quarantine(ctx, finding.LogCorrupt, fmt.Errorf("proven, and malformed after %d records: %w", p.liner.n, why))
+}

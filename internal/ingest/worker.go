@@ -1,0 +1,288 @@
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/trailseal/trailseal/internal/discover"
+	"github.com/trailseal/trailseal/internal/fetch"
+	"github.com/trailseal/trailseal/internal/finding"
+	"github.com/trailseal/trailseal/internal/prove"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// worker is one run.
+type worker struct {
+	Config
+	m         *Metrics
+	keys      *prove.Keyring
+	budget    *budget
+	buffers   sync.Pool
+	logPlaces *semaphore.Weighted // log files in flight
+	walks     *semaphore.Weighted // chains in flight
+	group     *errgroup.Group     // every goroutine that follows
+	stops     stops
+	sources   []*source
+	events    atomic.Int64
+
+	mu       sync.Mutex // guards what follows
+	chains   map[string]*follower
+	told     map[string]bool // findings reported, so that a retry reports none twice
+	findings int
+	sinkErr  error
+}
+
+// source is a Source with what belongs to it.
+type source struct {
+	Source
+	fetcher *fetch.Fetcher
+	finder  *discover.Finder
+}
+
+// ErrHalt ends a run at a finding.
+var ErrHalt = errors.New("halted at a finding")
+
+// Run follows until ctx ends or, with Once, until all is dealt with that can
+// be. It waits for everything it started.
+func Run(ctx context.Context, c Config) (Outcome, error) {
+	group, ctx := errgroup.WithContext(ctx)
+	w := newWorker(c, group)
+	for _, s := range w.sources {
+		group.Go(func() error { return w.pollAll(ctx, s) })
+	}
+	err := group.Wait()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	w.release(errors.New("shutting down"))
+	return w.outcome(), err
+}
+
+func newWorker(c Config, group *errgroup.Group) *worker {
+	w := &worker{
+		Config: c, m: c.Metrics, group: group, budget: newBudget(c.Memory),
+		keys:      prove.NewKeyring(c.Keys, c.Since, c.Now()),
+		buffers:   sync.Pool{New: func() any { return new(bytes.Buffer) }},
+		logPlaces: semaphore.NewWeighted(int64(c.Concurrency)),
+		walks:     semaphore.NewWeighted(walksAtOnce),
+		chains:    map[string]*follower{}, told: map[string]bool{},
+	}
+	w.m.memoryBudget.Set(float64(c.Memory))
+	for _, s := range c.Sources {
+		w.sources = append(w.sources, w.newSource(s))
+	}
+	return w
+}
+
+// walksAtOnce bounds the chains under way, and with them the digests held.
+const walksAtOnce = 64
+
+func (w *worker) newSource(s Source) *source {
+	src := &source{Source: s, fetcher: fetch.New(s.Objects, w.Concurrency+walksAtOnce*aheadDigests)}
+	src.fetcher.Plain = s.IsCopy()
+	src.finder = &discover.Finder{
+		Objects: s.Objects, Source: s.Source, Concurrency: 16,
+		Keep: func(p trail.Place) bool {
+			return wanted(w.Accounts, p.Account) && (p.Region == "" || wanted(w.Regions, p.Region))
+		},
+		Foreign: func(p trail.Place, o trail.Object, why string) {
+			w.warn(w.find(context.Background(), finding.Finding{
+				Class: finding.ForeignObject, Detail: why,
+				Subject: finding.Subject{Account: p.Account, Region: p.Region, Bucket: o.Bucket, Key: o.Key, Time: o.Modified.UTC()},
+			}))
+		},
+		Unlistable: func(_ trail.Place, folder trail.Object, err error) {
+			w.m.unverified.WithLabelValues(string(fetch.ReasonOf(err))).Inc()
+			w.Log.Warn("folder cannot be listed", "folder", folder.String(), "error", err)
+		},
+	}
+	return src
+}
+
+func wanted(only []string, s string) bool { return len(only) == 0 || slices.Contains(only, s) }
+
+// follower returns the follower of a chain, made where needed.
+func (w *worker) follower(s *source, name trail.Chain) *follower {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	id := s.Name + " " + headName(name)
+	f := w.chains[id]
+	if f == nil {
+		f = &follower{
+			worker: w, source: s, fetcher: s.fetcher, name: name, emitted: map[string]bool{},
+			known: map[trail.DigestKey]discover.Digest{}, waiting: map[trail.DigestKey][]func(error){},
+		}
+		w.chains[id] = f
+	}
+	return f
+}
+
+// kick lets a chain be followed, unless it is already.
+func (w *worker) kick(ctx context.Context, f *follower) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.running || ctx.Err() != nil {
+		return
+	}
+	f.running = true
+	w.group.Go(func() error {
+		err := f.run(ctx)
+		if errors.Is(err, ErrHalt) {
+			return err
+		}
+		return ctx.Err()
+	})
+}
+
+// run follows the chain and, after a failure, tries again later: no other
+// chain waits for it.
+func (f *follower) run(ctx context.Context) error {
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.running = false
+	}()
+	for try := 0; ; try++ {
+		err := f.runOnce(ctx)
+		f.mu.Lock()
+		f.lastErr = err
+		f.mu.Unlock()
+		if err == nil || ctx.Err() != nil || errors.Is(err, ErrHalt) || errors.Is(err, errWaits) {
+			return err
+		}
+		f.Log.Warn("chain waits", "chain", f.name.String(), "try", try+1, "error", err)
+		if f.Once && try+1 >= onceTries {
+			return err
+		}
+		if err := pause(ctx, try); err != nil {
+			return err
+		}
+	}
+}
+
+// onceTries is how often a run that ends by itself tries a chain.
+const onceTries = 4
+
+func (f *follower) runOnce(ctx context.Context) error {
+	if err := f.walks.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer f.walks.Release(1)
+	return f.follow(ctx)
+}
+
+// find reports a finding, once in a run.
+func (w *worker) find(ctx context.Context, f finding.Finding) error {
+	id := fmt.Sprintf("%s %s %s %s %s %s %s", f.Class, f.Account, f.Region, f.Trail, f.Key, f.Time, f.Detail)
+	w.mu.Lock()
+	again := w.told[id]
+	w.told[id] = true
+	if !again {
+		w.findings++
+	}
+	w.mu.Unlock()
+	if again {
+		return nil
+	}
+	w.m.findings.WithLabelValues(string(f.Class)).Inc()
+	w.Log.Warn("finding", "class", f.Class, "account", f.Account, "region", f.Region, "trail", f.Trail, "key", f.Key, "detail", f.Detail)
+	if err := w.Findings.Find(ctx, f); err != nil {
+		w.mu.Lock()
+		delete(w.told, id)
+		w.findings--
+		w.mu.Unlock()
+		return fmt.Errorf("report finding: %w", err)
+	}
+	if w.Halt {
+		return ErrHalt
+	}
+	return nil
+}
+
+func (w *worker) warn(err error) {
+	if err != nil {
+		w.Log.Warn("finding not reported", "error", err)
+	}
+}
+
+func (w *worker) sinkError(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sinkErr = err
+}
+
+// release tells everyone who waits for a digest that the run has ended.
+func (w *worker) release(why error) {
+	for _, f := range w.followers() {
+		f.mu.Lock()
+		for key := range f.waiting {
+			f.settleLocked(key, why)
+		}
+		f.mu.Unlock()
+	}
+}
+
+func (w *worker) followers() []*follower {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []*follower
+	for _, f := range w.chains {
+		all = append(all, f)
+	}
+	return all
+}
+
+func (w *worker) outcome() Outcome {
+	o := Outcome{Events: w.events.Load()}
+	for _, f := range w.followers() {
+		f.mu.Lock()
+		if f.lastErr != nil {
+			o.Waiting++
+		}
+		f.mu.Unlock()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o.Findings = w.findings
+	return o
+}
+
+// stops remembers the verified events that switched trails off.
+type stops struct {
+	mu     sync.Mutex
+	byName map[string][]finding.Event
+}
+
+const stopsKept = 100 // a trail
+
+func (s *stops) add(trailName string, e finding.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byName == nil {
+		s.byName = map[string][]finding.Event{}
+	}
+	list := append(s.byName[trailName], e)
+	s.byName[trailName] = list[max(0, len(list)-stopsKept):]
+}
+
+// near returns the last event that switched the trail off around a time.
+func (s *stops) near(trailName string, at time.Time) *finding.Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var last *finding.Event
+	for _, e := range s.byName[trailName] {
+		if d := at.Sub(e.Time); d > -window && d < 2*window && (last == nil || e.Time.After(last.Time)) {
+			last = &e
+		}
+	}
+	return last
+}
