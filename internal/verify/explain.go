@@ -180,10 +180,12 @@ func (p *eventReader) begin(see func(trail.Event)) io.Writer {
 	p.w, p.done = w, make(chan struct{})
 	go func() {
 		defer close(p.done)
-		for record, err := range trail.Records(r) {
+		src := &bounded{r: r, left: maxRecord}
+		for record, err := range trail.Records(src) {
 			if err != nil {
 				break
 			}
+			src.left = maxRecord
 			if e, err := trail.ParseEvent(record); err == nil {
 				see(e)
 			}
@@ -199,4 +201,25 @@ func (p *eventReader) end() {
 		<-p.done
 		p.w = nil
 	}
+}
+
+// maxRecord is more than CloudTrail's largest event has. The file is not proven
+// while it is parsed, and one that is a single string would fill the memory.
+const maxRecord = 4 << 20
+
+// bounded ends with an error once so many bytes were read since left was set.
+type bounded struct {
+	r    io.Reader
+	left int
+}
+
+var errRecord = errors.New("a record larger than any event")
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errRecord
+	}
+	n, err := b.r.Read(p)
+	b.left -= n
+	return n, err
 }
