@@ -34,7 +34,9 @@ func Parse(b []byte) (*Digest, error) { return Read(bytes.NewReader(b)) }
 // ErrFormat: the caller knows which it was.
 func Read(r io.Reader) (*Digest, error) {
 	sum := sha256.New()
-	p := parser{dec: jsontext.NewDecoder(io.TeeReader(r, sum))}
+	src := &bounded{r: io.TeeReader(r, sum)}
+	p := parser{dec: jsontext.NewDecoder(src)}
+	src.dec = p.dec
 	d := &Digest{}
 	if err := p.object(digestMembers, func(name string) error { return p.member(d, name) }); err != nil {
 		return nil, err
@@ -53,6 +55,28 @@ func Read(r io.Reader) (*Digest, error) {
 		return nil, fmt.Errorf("digestStartTime %s is not before digestEndTime %s: %w", d.Start, d.End, ErrFormat)
 	}
 	return d, nil
+}
+
+// maxToken is the most bytes without an end of a token in sight. The decoder
+// keeps them, and a digest of 64 MiB of spaces is quickly planted.
+const maxToken = 8 << 20
+
+// bounded ends with an error where a token or the space before it is too long.
+type bounded struct {
+	r    io.Reader
+	dec  *jsontext.Decoder // that reads from it
+	read int64
+}
+
+var errToken = fmt.Errorf("more than %d bytes without a token", maxToken)
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.read-b.dec.InputOffset() > maxToken {
+		return 0, errToken
+	}
+	n, err := b.r.Read(p)
+	b.read += int64(n)
+	return n, err
 }
 
 var digestMembers = []member{
