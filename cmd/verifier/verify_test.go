@@ -29,8 +29,10 @@ type site struct {
 	other *testtrail.Chain // of account member
 	aws   *testaws.Server
 	now   time.Time
+	end   time.Time // of the question; zero: 06:08:11
 
 	endpoint string // of AWS; "": that of aws
+	json     string // the last report
 }
 
 // The objects of a site whose hours touch its question.
@@ -82,12 +84,17 @@ func (s *site) verifier(t *testing.T, args ...string) said {
 func (s *site) verify(t *testing.T, source string, args ...string) (said, *report.Report) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "report.json")
-	args = append([]string{"verify", "--start-time=2026-03-01T00:08:11Z", "--end-time=2026-03-01T06:08:11Z", "--report", file, source}, args...)
+	end := s.end
+	if end.IsZero() {
+		end = begin.Add(6*time.Hour + 8*time.Minute + 11*time.Second)
+	}
+	args = append([]string{"verify", "--start-time=2026-03-01T00:08:11Z", "--end-time=" + end.Format(time.RFC3339), "--report", file, source}, args...)
 	got := s.verifier(t, args...)
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return got, nil
 	}
+	s.json = string(b)
 	r := readReport(t, b)
 	checkReport(t, r, got.exit)
 	return got, r
