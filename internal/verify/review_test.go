@@ -3,13 +3,18 @@ package verify_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/report"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/internal/verify"
@@ -259,4 +264,72 @@ func TestPlantedChainsAreShortInTheReport(t *testing.T) {
 	if r := s.run(t); len(r.Findings) > 20*5 || r.Verdict != report.Findings {
 		t.Errorf("%d findings", len(r.Findings))
 	}
+}
+
+// A run that is interrupted ends soon, wherever it was, with the context's
+// error and with nothing left behind.
+func TestInterruptedAnywhere(t *testing.T) {
+	s := newSite(testtrail.Options{}, 12)
+	s.trail.Chain(account, "eu-west-1", day).Hours(12)
+	s.c.Hour(testtrail.LogOf(s.StopLogging(s.c.Now().Add(20*time.Minute), "main")))
+	s.c.Skip(3 * time.Hour)
+	s.c.Restart(s.c.Now())
+	s.c.Hours(2)
+	s.until(s.c.Now())
+	before := runtime.NumGoroutine()
+	for n := int64(0); ; n++ {
+		ctx, cancel := context.WithCancel(context.Background())
+		o := &interrupting{World: s.World, cancel: cancel}
+		o.left.Store(n)
+		s.cfg.Fetcher = fetch.New(o, 4)
+		done := make(chan error, 1)
+		go func() { _, err := verify.Run(ctx, s.cfg); done <- err }()
+		select {
+		case err := <-done:
+			cancel()
+			if o.left.Load() >= 0 && err == nil {
+				if n < 60 {
+					t.Errorf("only %d reads", n)
+				}
+				if now := runtime.NumGoroutine(); now > before+2 {
+					t.Errorf("%d goroutines before, %d after", before, now)
+				}
+				return
+			}
+			if !errors.Is(err, context.Canceled) {
+				t.Fatalf("after %d reads: %v", n, err)
+			}
+		case <-time.After(20 * time.Second):
+			buf := make([]byte, 1<<16)
+			t.Fatalf("after %d reads: no end\n%s", n, buf[:runtime.Stack(buf, true)])
+		}
+	}
+}
+
+// interrupting cancels the run at the n-th read.
+type interrupting struct {
+	*testtrail.World
+	left   atomic.Int64
+	cancel context.CancelFunc
+}
+
+func (i *interrupting) count() {
+	if i.left.Add(-1) < 0 {
+		i.cancel()
+	}
+}
+
+func (i *interrupting) Get(ctx context.Context, o trail.Object) (io.ReadCloser, map[string]string, error) {
+	i.count()
+	return i.World.Get(ctx, o)
+}
+
+func (i *interrupting) List(ctx context.Context, bucket, prefix, after string) iter.Seq2[trail.Object, error] {
+	i.count()
+	return i.World.List(ctx, bucket, prefix, after)
+}
+
+func (i *interrupting) Folders(ctx context.Context, bucket, prefix string) iter.Seq2[string, error] {
+	i.count()
+	return i.World.Folders(ctx, bucket, prefix)
 }
