@@ -76,17 +76,17 @@ func explain(err error) *apiError {
 func service(e smithy.APIError, status int) *apiError {
 	code, message := e.ErrorCode(), e.ErrorMessage()
 	out := &apiError{text: short(code + ": " + message)}
-	if message == http.StatusText(status) && code == strings.ReplaceAll(message, " ", "") {
+	if message == http.StatusText(status) && code == strings.ReplaceAll(message, " ", "") || code == "UnknownError" && message == code {
 		out.text = statusText(status)
 	}
 	switch {
-	case slices.Contains(absent, code) && status == http.StatusNotFound:
+	case slices.Contains(absent, code) && status == http.StatusNotFound, slices.Contains(noQueue, code):
 		out.is = []error{fs.ErrNotExist}
 	case code == "InvalidObjectState":
 		out.is = []error{trail.ErrArchived}
 	case aboutKMS(code, message):
 		out.is = []error{trail.ErrKMSDenied}
-	case throttling(code, status):
+	case throttling(code, status), slices.Contains(tooManyInFlight, code):
 		out.is = []error{trail.ErrThrottled}
 	case slices.Contains(badCredentials, code):
 		out.is = []error{ErrCredentials, fs.ErrPermission}
@@ -97,6 +97,13 @@ func service(e smithy.APIError, status int) *apiError {
 }
 
 var absent = []string{"NoSuchKey", "NoSuchBucket"}
+
+// Codes of SQS: its own, and those of the old query protocol that it still
+// sends along.
+var (
+	noQueue         = []string{"QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"}
+	tooManyInFlight = []string{"OverLimit", "AWS.SimpleQueueService.OverLimit"}
+)
 
 // badCredentials are the codes by which services refuse the caller, whatever
 // was asked for.

@@ -10,7 +10,7 @@ import (
 // requests; of several faults that match one the oldest takes effect.
 type Fault struct {
 	Op     string // as the API names it: GetObject, ListObjectsV2, ListPublicKeys
-	Bucket string
+	Bucket string // or the name of a queue
 	Key    string // of an object, or the prefix of a listing
 	Region string // for which the request is signed
 
@@ -28,7 +28,21 @@ type Fault struct {
 	Status        int
 	Code, Message string
 	Empty         bool
+
+	// After makes the operation take effect before Status or Reset lie about
+	// it. It takes effect in any case where only the body is cut or stalls.
+	After bool
+	// Entry makes the n-th entry of a batch, from 1, fail with Code and Message
+	// alone; with After it has taken effect all the same.
+	Entry int
 }
+
+// lost is an answer that nobody gets.
+type lost struct{ header http.Header }
+
+func (l *lost) Header() http.Header         { return l.header }
+func (l *lost) Write(b []byte) (int, error) { return len(b), nil }
+func (l *lost) WriteHeader(int)             {}
 
 // AccessDenied is S3's answer where a policy forbids or, without the right to
 // list, where there is no object.

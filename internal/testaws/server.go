@@ -1,7 +1,7 @@
 // Package testaws is an AWS on 127.0.0.1 for tests and benchmarks: S3,
-// CloudTrail, Organizations and STS over a testtrail.World, as far as the
-// programs and the aws command ask of them, with scripted faults. It checks no
-// signature and takes no writes. No program links it.
+// CloudTrail, Organizations and STS over a testtrail.World, and SQS, as far as
+// the programs and the aws command ask of them, with scripted faults. It checks
+// no signature and takes no writes but to queues. No program links it.
 package testaws
 
 import (
@@ -52,6 +52,8 @@ type Server struct {
 	mu     sync.Mutex
 	faults []*Fault
 	counts map[string]int
+
+	sqs queues
 }
 
 // New starts a server for w that ends with the test.
@@ -78,6 +80,7 @@ func Start(w *testtrail.World) (*Server, error) {
 	s := &Server{
 		URL: "http://" + l.Addr().String(), World: w, Account: Account,
 		Regions: map[string]string{}, counts: map[string]int{}, done: make(chan error, 1),
+		sqs: queues{byName: map[string]*Queue{}, changed: make(chan struct{})},
 	}
 	s.server = &http.Server{Handler: s}
 	go func() { s.done <- s.server.Serve(l) }()
@@ -128,10 +131,11 @@ func (s *Server) Requests() map[string]int {
 // call is a request as far as faults are matched on it.
 type call struct {
 	op     string
-	bucket string
+	bucket string // or the name of a queue
 	key    string // of an object, or the prefix of a listing
 	region string // for which it is signed
 	json   bool   // errors are JSON, not XML
+	sqs    bool   // the service is SQS
 }
 
 // ServeHTTP implements http.Handler.
@@ -145,12 +149,24 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler)
 	}
-	w = f.wrap(w, r)
+	if f.After && (f.Reset || f.Status != 0) {
+		s.serve(&lost{header: http.Header{}}, r, c, f)
+	}
 	switch {
 	case f.Reset:
 		reset(w)
 	case f.Status != 0:
-		f.answer(w, c)
+		f.answer(f.wrap(w, r), c)
+	default:
+		s.serve(f.wrap(w, r), r, c, f)
+	}
+}
+
+// serve does what is asked.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, c call, f Fault) {
+	switch {
+	case c.sqs:
+		s.serveSQS(w, r, c, f)
 	case c.json:
 		s.serveJSON(w, r, c, f)
 	case c.op == "GetCallerIdentity":
@@ -168,6 +184,9 @@ func newCall(r *http.Request) call {
 		// The aws command writes CloudTrail's whole package name before it, the
 		// SDK for Go does not.
 		c.op, c.json = target[strings.LastIndexByte(target, '.')+1:], true
+		if c.sqs = strings.HasPrefix(target, "AmazonSQS."); c.sqs {
+			c.bucket = queueOf(r)
+		}
 		return c
 	}
 	if r.Method == http.MethodPost && r.URL.Path == "/" {
