@@ -72,6 +72,9 @@ func (c Chain) hours() string {
 			sums = append(sums, span(d)+" "+string(state))
 		}
 	}
+	if len(sums) == 0 {
+		return "-"
+	}
 	return strings.Join(sums, ", ")
 }
 
