@@ -99,7 +99,8 @@ type Event struct {
 
 // Compare orders findings so that equal input gives equal reports.
 func Compare(a, b Finding) int {
-	return cmp.Or(a.Subject.compare(b.Subject), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Detail, b.Detail))
+	return cmp.Or(a.Subject.compare(b.Subject), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Detail, b.Detail),
+		cmp.Compare(a.Evidence.Digest, b.Evidence.Digest), a.Evidence.From.Compare(b.Evidence.From), a.Evidence.To.Compare(b.Evidence.To))
 }
 
 // CompareUnverified orders what could not be checked.

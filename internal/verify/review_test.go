@@ -333,3 +333,19 @@ func (i *interrupting) Folders(ctx context.Context, bucket, prefix string) iter.
 	i.count()
 	return i.World.Folders(ctx, bucket, prefix)
 }
+
+// A planted name makes two chains of one that moved; the digests that both
+// lead to are still not in doubt, nor are their logs.
+func TestPlantedWhereTheChainWas(t *testing.T) {
+	s := newSite(testtrail.Options{Prefix: "old"}, 4)
+	old := s.c.Name()
+	s.trail.Prefix = "new"
+	s.c.Hours(4)
+	s.until(s.c.Now())
+	planted := old.Digest(s.c.Now().Add(-30 * time.Minute)).String()
+	s.Put(bucket, planted, testtrail.Stored{Body: []byte("x")})
+	r := s.run(t)
+	if r.Counts.Logs != (report.Count{Valid: 16}) || !strings.Contains(s.summary(r), "digest-corrupt "+planted) {
+		t.Errorf("%+v\n%s", r.Counts, s.summary(r))
+	}
+}

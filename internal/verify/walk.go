@@ -245,7 +245,9 @@ func (w *walk) digest(ctx context.Context, l discover.Digest, got fetched, succe
 		return
 	}
 	w.offerExplanation(l, d)
-	w.checkLogs(ctx, l, d, asked)
+	if w.listed.add(l.Object()) { // else a chain of the same name led here already
+		w.checkLogs(ctx, l, d, asked)
+	}
 	kept := *d
 	kept.Logs = nil // there may be very many
 	w.newer, w.restarted = &kept, d.Previous == nil
