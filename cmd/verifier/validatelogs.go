@@ -35,7 +35,7 @@ type validateLogs struct {
 	Region      string
 	Profile     string
 	EndpointURL string `name:"endpoint-url"`
-	Concurrency int    `default:"64"`
+	Concurrency int    `default:"128"`
 }
 
 // Validate is called by kong.

@@ -38,7 +38,7 @@ type verifySource struct {
 
 	Keys        string   `default:"auto"`
 	Report      []string `sep:"none"`
-	Concurrency int      `default:"64"`
+	Concurrency int      `default:"128"`
 	MaxDigest   int64    `name:"max-digest-mib" default:"64"`
 
 	NoLogs       bool

@@ -13,7 +13,7 @@ const memoryCap = 150 << 20
 // does, and some digests in a row with very many entries.
 var heavy = site{
 	Chains: 1, Hours: 4, Logs: 8, LogSize: 5 << 20,
-	HugeLog: 50 << 20, LogBomb: 1 << 30, DigestBomb: 1 << 30,
+	HugeLog: 50 << 20, Bomb: 1 << 30,
 	HugeDigests: 3, Entries: 100_000,
 }
 
@@ -32,7 +32,7 @@ func TestMemory(t *testing.T) {
 	}
 	logs, digests := heavy, heavy
 	logs.HugeDigests = 0
-	digests.Hours, digests.Logs, digests.HugeLog, digests.LogBomb, digests.DigestBomb = 1, 1, 0, 0, 0
+	digests.Hours, digests.Logs, digests.HugeLog, digests.Bomb = 1, 1, 0, 0
 	reference := func(s site) []string {
 		var r rival
 		return append([]string{"validate-logs"}, r.command(begin.Add(offset), s.end())...)
@@ -40,19 +40,38 @@ func TestMemory(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		site site
-		args []string
+		runs []errand
 		exit int
 	}{
-		{"verify, large logs and bombs", logs, logs.verifyFlags(), 1},
-		{"validate-logs, large logs and bombs", logs, reference(logs), 1},
-		{"verify, large digests", digests, digests.verifyFlags("--no-logs"), 0},
+		{"large logs and bombs", logs, []errand{{Args: logs.verifyFlags()}, {Args: reference(logs)}}, 1},
+		{"large digests", digests, []errand{{Args: digests.verifyFlags("--no-logs")}}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := measure(t, c.site.start(t), c.exit, append([]string{program}, c.args...)...)
-			t.Logf("peak %d MiB, %s\n%s", m.Peak>>20, m.Wall.Round(time.Millisecond), m.Output)
-			if m.Peak > memoryCap {
-				t.Errorf("peak of %d MiB, more than %d", m.Peak>>20, memoryCap>>20)
+			env := c.site.start(t)
+			for _, run := range c.runs {
+				m := measure(t, env, c.exit, append([]string{program}, run.Args...)...)
+				t.Logf("%s: peak %d MiB, %s", run.Args[0], m.Peak>>20, m.Wall.Round(time.Millisecond))
+				if m.Peak > memoryCap {
+					t.Errorf("%s: peak of %d MiB, more than %d\n%s", run.Args[0], m.Peak>>20, memoryCap>>20, m.Output)
+				}
 			}
 		})
 	}
+}
+
+// BenchmarkMemory reads everything of a heavy trail, a hundred thousand logs
+// in one hour among it.
+func BenchmarkMemory(b *testing.B) {
+	program, err := verifier()
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := heavy
+	s.HugeDigests = 1
+	env := s.start(b)
+	var most int64
+	for b.Loop() {
+		most = max(most, measure(b, env, 1, append([]string{program}, s.verifyFlags()...)...).Peak)
+	}
+	b.ReportMetric(float64(most)/(1<<20), "peak_MiB")
 }

@@ -39,6 +39,7 @@ func (s site) compare(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(s.logs()*b.N)/ours.wall.Seconds(), "logs/s")
+	b.ReportMetric(float64(ours.cpu.Microseconds())/float64(s.logs()*b.N), "cpu-us/log")
 	b.ReportMetric(0, "ns/op") // of both together, which means nothing
 	if err != nil {
 		b.Log("the aws command is not on the PATH: nothing to compare with")
@@ -46,6 +47,7 @@ func (s site) compare(b *testing.B) {
 	}
 	wall, net := ratio(theirs.wall, ours.wall), ratio(theirs.wall-theirs.idle, ours.wall-ours.idle)
 	b.ReportMetric(float64(s.logs()*b.N)/theirs.wall.Seconds(), "aws_logs/s")
+	b.ReportMetric(float64(theirs.cpu.Microseconds())/float64(s.logs()*b.N), "aws_cpu-us/log")
 	b.ReportMetric(wall, "x_aws_cli")
 	b.ReportMetric(net, "x_aws_cli_net")
 	b.Logf("%d logs of %d KB at %s: aws %s (%s to start), ours %s (%s to start): %.1f times as fast, %.1f without the start", s.logs(), s.LogSize>>10, s.Latency,
@@ -62,6 +64,7 @@ func round(d time.Duration, n int) time.Duration {
 type rival struct {
 	args       []string
 	wall, idle time.Duration
+	cpu        time.Duration // within wall
 }
 
 func (r *rival) run(b *testing.B, env []string, s site) {
@@ -70,6 +73,7 @@ func (r *rival) run(b *testing.B, env []string, s site) {
 	r.idle += m.Wall
 	m = measure(b, env, 0, r.command(begin.Add(offset), s.end())...)
 	r.wall += m.Wall
+	r.cpu += m.CPU
 	if want := fmt.Sprintf("%d/%d log files valid", s.logs(), s.logs()); !strings.Contains(m.Output, want) {
 		b.Fatalf("%v: no %q in\n%s", r.args, want, m.Output)
 	}

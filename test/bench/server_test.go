@@ -25,8 +25,7 @@ type site struct {
 
 	// Of the memory test: the logs and digests that are out of the ordinary.
 	HugeLog     int // inflated bytes of one more log, if any
-	LogBomb     int // inflated zeros of a log in the place of another
-	DigestBomb  int // inflated zeros of a digest in the place of another
+	Bomb        int // inflated zeros, in the place of a log and of a digest
 	HugeDigests int // hours more, in which a digest has so many entries:
 	Entries     int
 }
@@ -73,13 +72,11 @@ func (s site) world() (*testtrail.World, testaws.Trail) {
 
 // excess puts what is out of the ordinary into a chain.
 func (s site) excess(w *testtrail.World, c *testtrail.Chain) {
-	if s.LogBomb > 0 {
-		o := c.Issued[2].Logs[0]
-		w.Edit(o.Bucket, o.Key, func(o *testtrail.Stored) { o.Body = testtrail.Gzip(make([]byte, s.LogBomb)) })
-	}
-	if s.DigestBomb > 0 {
-		d := c.Issued[3]
-		w.Edit(d.Bucket, d.Key, func(o *testtrail.Stored) { o.Body = testtrail.Gzip(make([]byte, s.DigestBomb)) })
+	if s.Bomb > 0 {
+		bomb := testtrail.Gzip(make([]byte, s.Bomb))
+		log, digest := c.Issued[2].Logs[0], c.Issued[3]
+		w.Edit(log.Bucket, log.Key, func(o *testtrail.Stored) { o.Body = bomb })
+		w.Edit(digest.Bucket, digest.Key, func(o *testtrail.Stored) { o.Body = bomb })
 	}
 	for range s.HugeDigests {
 		crowd(w, c, s.Entries)
@@ -169,6 +166,7 @@ func again(as string) *exec.Cmd {
 // measured is how a program ran.
 type measured struct {
 	Wall   time.Duration
+	CPU    time.Duration
 	Peak   int64 // bytes of resident memory
 	Exit   int
 	Output string // of both streams, the first kilobytes
@@ -193,7 +191,7 @@ func stopwatch(in io.Reader, out io.Writer) error {
 		return err
 	}
 	return json.NewEncoder(out).Encode(measured{
-		Wall: time.Since(began), Peak: peak(cmd.ProcessState), Exit: cmd.ProcessState.ExitCode(), Output: string(text),
+		Wall: time.Since(began), CPU: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), Peak: peak(cmd.ProcessState), Exit: cmd.ProcessState.ExitCode(), Output: string(text),
 	})
 }
 
