@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/trailseal/trailseal/internal/attest"
 	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/prove"
 	"github.com/trailseal/trailseal/pkg/trail"
@@ -17,7 +18,7 @@ import (
 type part struct {
 	ctx   context.Context
 	log   *logFile
-	liner *liner
+	lines *attest.Log
 	size  int
 	n     int // parts so far
 
@@ -27,18 +28,14 @@ type part struct {
 }
 
 func newPart(ctx context.Context, l *logFile, size int) *part {
-	log := trail.Object{Bucket: l.Bucket, Key: l.Object}
-	return &part{
-		ctx: ctx, log: l, size: size,
-		liner: newLiner(l.Raw, log, l.Log, l.signed.Location(), l.signed.Fingerprint),
-	}
+	return &part{ctx: ctx, log: l, size: size, lines: attest.NewLog(l.Raw, l.Log, l.signed.Location(), l.signed.Fingerprint)}
 }
 
 // record takes the next record of the log.
 func (p *part) record(record []byte) error {
-	line, id, err := p.liner.line(p.buf, record)
+	line, id, err := p.lines.Line(p.buf, record)
 	if err != nil {
-		return p.log.oddRecord(p.ctx, p.liner.n-1, record)
+		return p.log.oddRecord(p.ctx, p.lines.Records()-1, record)
 	}
 	p.log.watch(record)
 	p.buf, p.ends, p.ids = line, append(p.ends, len(line)), append(p.ids, id)

@@ -70,7 +70,7 @@ func Run(ctx context.Context, c Config) (Outcome, error) {
 func newWorker(c Config, group *errgroup.Group) *worker {
 	w := &worker{
 		Config: c, m: c.Metrics, group: group, budget: newBudget(c.Memory),
-		keys:      prove.NewKeyring(c.Keys, c.Since, c.Now()),
+		keys:      prove.NewKeyring(c.Keys, c.Since, c.Now(), c.Now),
 		buffers:   sync.Pool{New: func() any { return new(bytes.Buffer) }},
 		logPlaces: semaphore.NewWeighted(int64(c.Concurrency)),
 		walks:     semaphore.NewWeighted(walksAtOnce),

@@ -3,6 +3,7 @@ package prove
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,20 +14,29 @@ import (
 	"github.com/trailseal/trailseal/pkg/digest"
 )
 
-// Keyring asks a key source once for each region and stretch of time, and
-// remembers which keys proved something. It is safe for concurrent use.
+// Keyring asks a key source for each region and stretch of time, remembers the
+// answers, and which keys proved something. It is safe for concurrent use.
 type Keyring struct {
 	source   fetch.KeySource
 	from, to time.Time
+	now      func() time.Time
 
 	mu    sync.Mutex
-	asked map[query]func() (digest.KeySet, error)
+	asked map[query]*answer
 	used  map[string]digest.Key // by region and fingerprint
 }
 
 type query struct {
 	region   string
 	from, to time.Time
+}
+
+// answer is what a source said; done is closed when it has.
+type answer struct {
+	done chan struct{}
+	at   time.Time
+	set  digest.KeySet
+	err  error
 }
 
 // Slack around a time for which keys are asked: they rotate, and a digest is
@@ -41,13 +51,17 @@ const (
 // where anyone can have written it: it must not cost a call an object.
 const stretch = 30 * 24 * time.Hour
 
+// stale is how old an answer may be that has failed, or that lacks a key which
+// may be newer than it, before the source is asked again.
+const stale = time.Minute
+
 // NewKeyring returns a keyring for digests that end between from and to; a
 // region's keys for that time are asked for at once, others when they are
 // needed.
-func NewKeyring(source fetch.KeySource, from, to time.Time) *Keyring {
+func NewKeyring(source fetch.KeySource, from, to time.Time, now func() time.Time) *Keyring {
 	return &Keyring{
-		source: source, from: from.Add(-before), to: to.Add(after),
-		asked: map[query]func() (digest.KeySet, error){}, used: map[string]digest.Key{},
+		source: source, from: from.Add(-before), to: to.Add(after), now: now,
+		asked: map[query]*answer{}, used: map[string]digest.Key{},
 	}
 }
 
@@ -55,30 +69,54 @@ func NewKeyring(source fetch.KeySource, from, to time.Time) *Keyring {
 // those of digest.KeySet.Find; a source that fails is digest.ErrNoKeys.
 func (k *Keyring) Find(ctx context.Context, region, fingerprint string, t time.Time) (digest.Key, error) {
 	q := query{region: region, from: k.from, to: k.to}
-	if !t.IsZero() && (t.Before(q.from) || t.After(q.to)) {
+	if !t.IsZero() && (t.Before(q.from) || t.Add(before).After(q.to)) {
 		q.from = t.Truncate(stretch).Add(-before)
 		q.to = q.from.Add(before + stretch + after)
 	}
-	set, err := k.ask(ctx, q)
-	if err != nil {
-		return digest.Key{}, fmt.Errorf("list public keys of %s: %v: %w", region, err, digest.ErrNoKeys)
+	a := k.ask(ctx, q, func(*answer) bool { return false })
+	key, err := a.find(q, fingerprint, t)
+	if errors.Is(err, digest.ErrKeyUnknown) || errors.Is(err, digest.ErrNoKeys) {
+		a = k.ask(ctx, q, func(a *answer) bool {
+			return k.now().Sub(a.at) > stale && (a.err != nil || t.Add(before).After(a.at))
+		})
+		key, err = a.find(q, fingerprint, t)
 	}
-	if len(set.Keys) == 0 {
-		return digest.Key{}, fmt.Errorf("%s lists no key from %s to %s: %w", region, q.from.Format(time.RFC3339), q.to.Format(time.RFC3339), digest.ErrNoKeys)
-	}
-	return set.Find(region, fingerprint, t)
+	return key, err
 }
 
-// ask asks once and remembers the answer, be it a failure.
-func (k *Keyring) ask(ctx context.Context, q query) (digest.KeySet, error) {
-	k.mu.Lock()
-	once, ok := k.asked[q]
-	if !ok {
-		once = sync.OnceValues(func() (digest.KeySet, error) { return k.source.PublicKeys(ctx, q.region, q.from, q.to) })
-		k.asked[q] = once
+func (a *answer) find(q query, fingerprint string, t time.Time) (digest.Key, error) {
+	switch {
+	case a.err != nil:
+		return digest.Key{}, fmt.Errorf("list public keys of %s: %v: %w", q.region, a.err, digest.ErrNoKeys)
+	case len(a.set.Keys) == 0:
+		return digest.Key{}, fmt.Errorf("%s lists no key from %s to %s: %w", q.region, q.from.Format(time.RFC3339), q.to.Format(time.RFC3339), digest.ErrNoKeys)
 	}
+	return a.set.Find(q.region, fingerprint, t)
+}
+
+// ask returns the source's answer, a new one where the present one is old.
+func (k *Keyring) ask(ctx context.Context, q query, old func(*answer) bool) *answer {
+	k.mu.Lock()
+	a := k.asked[q]
+	if a != nil {
+		k.mu.Unlock()
+		<-a.done
+		if !old(a) {
+			return a
+		}
+		k.mu.Lock()
+		if now := k.asked[q]; now != a { // another asked meanwhile
+			k.mu.Unlock()
+			<-now.done
+			return now
+		}
+	}
+	a = &answer{done: make(chan struct{}), at: k.now()}
+	k.asked[q] = a
 	k.mu.Unlock()
-	return once()
+	a.set, a.err = k.source.PublicKeys(ctx, q.region, q.from, q.to)
+	close(a.done)
+	return a
 }
 
 // use notes a key that proved something.

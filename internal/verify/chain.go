@@ -19,6 +19,7 @@ type chain struct {
 	*run
 	name   trail.Chain       // with the place of its newest digest
 	items  []discover.Digest // oldest first
+	silent bool              // nothing is reported: walked for what it lists
 	time   timeline          // owned by the walk
 	starts timeline          // hours of starting digests, whose logs were not yet listed; owned by the walk
 	listed *listedSet        // the scope's; owned by its walks
@@ -33,8 +34,11 @@ func newChain(r *run, items []discover.Digest) *chain {
 	return &chain{run: r, name: items[len(items)-1].Chain, items: items}
 }
 
-// asked reports whether a digest's hour touches the asked range.
-func (c *chain) asked(end time.Time) bool {
+// asked reports whether something is to be said of a digest.
+func (c *chain) asked(end time.Time) bool { return !c.silent && c.inRange(end) }
+
+// inRange reports whether a digest's hour touches the asked range.
+func (c *chain) inRange(end time.Time) bool {
 	return end.After(c.Start) && end.Add(-window).Before(c.End)
 }
 
@@ -46,7 +50,7 @@ func (c *chain) asked(end time.Time) bool {
 func (c *chain) selected() []discover.Digest {
 	first, last := -1, -1
 	for i, l := range c.items {
-		if c.asked(l.End) {
+		if c.inRange(l.End) {
 			if first < 0 {
 				first = i
 			}
@@ -115,7 +119,7 @@ func (c *chain) findDigest(class finding.Class, o trail.Object, end time.Time, d
 // cover marks what is not due yet and reports the asked time that nothing
 // covers. Backfill chains have no hours of their own.
 func (c *chain) cover() {
-	if c.name.Backfill {
+	if c.name.Backfill || c.silent {
 		return
 	}
 	due := c.Now.Add(-c.Grace)
@@ -158,6 +162,14 @@ func (c *chain) result() report.Chain {
 		Account: n.Account, Region: n.Region, Trail: n.Trail, HomeRegion: n.HomeRegion, Organization: n.Organization,
 		Prefix: n.Prefix, Backfill: n.Backfill, Digests: c.digests, Logs: c.logsOf, Covered: covered,
 	}
+}
+
+// doubtful reports whether some of the chain's time in the asked range is
+// neither verified nor a gap.
+func (c *chain) doubtful() bool {
+	return slices.ContainsFunc(c.time.within(c.Start, c.End), func(s report.Segment) bool {
+		return s.State != report.Verified && s.State != report.Gap
+	})
 }
 
 func later(a, b time.Time) time.Time {

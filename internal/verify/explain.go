@@ -43,6 +43,9 @@ func (w *walk) openGap(from, to time.Time) {
 		return
 	}
 	w.time.add(from, to, report.Gap)
+	if w.silent {
+		return
+	}
 	w.gap = &gap{chain: w.chain, from: from.UTC(), to: to.UTC()}
 	w.run.mu.Lock()
 	defer w.run.mu.Unlock()

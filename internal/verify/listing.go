@@ -49,9 +49,10 @@ func scopes(places []discover.Place) []scope {
 
 // list finds the chains of a scope and the digests each has in and around the
 // asked range. It returns false where a place could not be listed; its chains
-// are then not walked, since a part of a listing proves nothing. all is false
-// where chains were left out on request: the scope's log files may be theirs.
-func (r *run) list(ctx context.Context, s scope) (chains []*chain, all, ok bool) {
+// are then not walked, since a part of a listing proves nothing. Chains of
+// trails that are not asked for are walked in silence, since log files in the
+// same folders may be theirs.
+func (r *run) list(ctx context.Context, s scope) (chains []*chain, ok bool) {
 	stretches := map[trail.Chain][][]discover.Digest{} // by name alone, a stretch a place
 	for _, p := range s.places {
 		found, err := r.finder.Digests(ctx, r.Source.Bucket, p.Place, r.Start.Add(-lookBack), r.End.Add(lookAhead))
@@ -61,7 +62,7 @@ func (r *run) list(ctx context.Context, s scope) (chains []*chain, all, ok bool)
 		if err != nil {
 			folder := trail.Object{Bucket: r.Source.Bucket, Key: p.Folder(trail.DigestFolder)}
 			r.doubt(ctx, subject(trail.Chain{Place: p.Place}, folder, r.Start), err)
-			return nil, false, false
+			return nil, false
 		}
 		for name, items := range found {
 			stretches[bare(name)] = append(stretches[bare(name)], items)
@@ -70,14 +71,13 @@ func (r *run) list(ctx context.Context, s scope) (chains []*chain, all, ok bool)
 			r.absent(p.Account, p.Region, "the digest folder holds no digest")
 		}
 	}
-	all = true
 	for name, s := range stretches {
-		if !wanted(r.Trails, name.Trail) {
-			all = false
-			continue
-		}
 		for _, items := range join(s) {
-			chains = append(chains, newChain(r, items))
+			c := newChain(r, items)
+			c.silent = !wanted(r.Trails, name.Trail)
+			if !c.silent || !r.NoUnlisted {
+				chains = append(chains, c)
+			}
 		}
 	}
 	slices.SortFunc(chains, func(a, b *chain) int {
@@ -85,9 +85,8 @@ func (r *run) list(ctx context.Context, s scope) (chains []*chain, all, ok bool)
 	})
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.shared = r.shared || !all
 	r.chains = append(r.chains, chains...)
-	return chains, all, true
+	return chains, true
 }
 
 // join puts together what a trail wrote in one place after another. Where the
@@ -169,7 +168,7 @@ func (r *run) expect(places []discover.Place) {
 // nowhere.
 func (r *run) expectTrails() {
 	for _, name := range r.Trails {
-		if !slices.ContainsFunc(r.chains, func(c *chain) bool { return c.name.Trail == name }) {
+		if !slices.ContainsFunc(r.chains, func(c *chain) bool { return !c.silent && c.name.Trail == name }) {
 			r.absent("", "", "no digest chain of a trail named "+name)
 		}
 	}

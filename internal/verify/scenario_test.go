@@ -357,6 +357,28 @@ func TestSameInputSameReport(t *testing.T) {
 	}
 }
 
+func TestOneTrailOfASharedFolder(t *testing.T) {
+	s := newSite(testtrail.Options{}, 6)
+	other := s.Trail(testtrail.Options{Name: "other", Offset: 31 * time.Minute}).Chain(account, region, day)
+	other.Hours(7)
+	s.cfg.Trails = []string{"main"}
+	if r := s.expect(t, ""); len(r.Chains) != 1 || len(r.Skipped) > 0 || r.Counts.Digests.Valid != 6 {
+		t.Errorf("%d chains, skipped %v, %+v", len(r.Chains), r.Skipped, r.Counts)
+	}
+	planted, _ := s.c.Deliver(s.c.Issued[3].End.Add(-20*time.Minute), s.Log(1))
+	s.expect(t, "log-unlisted "+planted.Key)
+	// A name that looks like another trail's digest hides nothing.
+	name := s.c.Name()
+	name.Trail = "third"
+	s.Put(bucket, name.Digest(s.c.Issued[3].End).String(), testtrail.Stored{Body: []byte("x")})
+	s.expect(t, "log-unlisted "+planted.Key)
+	// Nor does another trail's damage pass unsaid.
+	s.Delete(bucket, other.Issued[3].Key)
+	if r := s.expect(t, ""); len(r.Skipped) != 1 {
+		t.Errorf("skipped %v", r.Skipped)
+	}
+}
+
 func TestUnknownNamesAreNoSuccess(t *testing.T) {
 	s := newSite(testtrail.Options{}, 6)
 	s.cfg.Trails = []string{"mian"}

@@ -83,6 +83,9 @@ func newStampJudge(r *run, chains []*chain) stampJudge {
 	var j stampJudge
 	for _, c := range chains {
 		if !c.name.Backfill {
+			if c.silent && !slices.ContainsFunc(c.time.segments, func(s report.Segment) bool { return s.State == report.Verified }) {
+				continue // planted names; of an asked trail they are findings
+			}
 			all := timeline{segments: slices.Concat(c.time.segments, c.starts.segments)}
 			j.chains = append(j.chains, all.within(r.Start.Add(-lookBack), r.End.Add(lookBack)))
 		}

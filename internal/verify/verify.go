@@ -128,12 +128,11 @@ type run struct {
 	chains     []*chain
 	gaps       []*gap
 	logObjects int
-	shared     bool // some log folder may hold files of a trail that is not asked for
 	inflated   int64
 }
 
 func newRun(ctx context.Context, c Config) *run {
-	r := &run{Config: c, keys: prove.NewKeyring(c.Keys, c.Start, c.End), logs: fetch.NewWorkers(c.Concurrency), logCtx: ctx}
+	r := &run{Config: c, keys: prove.NewKeyring(c.Keys, c.Start, c.End, time.Now), logs: fetch.NewWorkers(c.Concurrency), logCtx: ctx}
 	finder := discover.Finder{
 		Objects: c.Fetcher.Objects, Source: c.Source, Concurrency: c.Concurrency,
 		Keep: func(p trail.Place) bool {
@@ -165,7 +164,7 @@ func (r *run) walkAll(ctx context.Context, all []scope) error {
 
 // scope verifies everything of one account and region.
 func (r *run) scope(ctx context.Context, s scope) error {
-	chains, all, ok := r.list(ctx, s)
+	chains, ok := r.list(ctx, s)
 	listed := newListedSet()
 	for _, c := range chains {
 		c.listed = listed
@@ -173,7 +172,7 @@ func (r *run) scope(ctx context.Context, s scope) error {
 			return err
 		}
 	}
-	if ok && all && !r.NoUnlisted {
+	if ok && !r.NoUnlisted {
 		for _, p := range s.places {
 			r.checkUnlisted(ctx, p, chains, listed)
 		}
@@ -211,8 +210,13 @@ func (r *run) report() *report.Report {
 		Source: r.Source.Name, Requested: report.Range{Start: r.Start.UTC(), End: r.End.UTC()},
 		Chains: []report.Chain{}, Findings: r.findings, Unverified: r.unverified, Keys: r.usedKeys(),
 	}
+	shared := false
 	for _, c := range r.chains {
-		out.Chains = append(out.Chains, c.result())
+		if c.silent {
+			shared = shared || c.doubtful()
+		} else {
+			out.Chains = append(out.Chains, c.result())
+		}
 	}
 	slices.SortFunc(out.Chains, func(a, b report.Chain) int {
 		return cmp.Or(cmp.Compare(a.Organization, b.Organization), cmp.Compare(a.Account, b.Account), cmp.Compare(a.Region, b.Region),
@@ -233,8 +237,8 @@ func (r *run) report() *report.Report {
 	if r.NoUnlisted {
 		out.Skipped = append(out.Skipped, "objects that no digest lists (--no-unlisted)")
 	}
-	if r.shared && !r.NoUnlisted {
-		out.Skipped = append(out.Skipped, "objects that no digest lists, in folders shared with other trails (--trail)")
+	if shared {
+		out.Skipped = append(out.Skipped, "objects that no digest lists, in hours in which another trail of the same folder is not proven (--trail)")
 	}
 	out.Conclude()
 	return out

@@ -290,9 +290,9 @@ func (w *walk) stray(ctx context.Context, l discover.Digest, got fetched) {
 		return // out of range, or a second copy of the digest just taken
 	}
 	a := w.judge(ctx, l, got, nil, true)
-	w.countStray()
-	if a.Wrong != "" {
-		return
+	w.countStray(a)
+	if a.Wrong != "" || a.Unknown != nil && !errors.Is(a.Unknown, digest.ErrUnsigned) {
+		return // told
 	}
 	e := finding.Evidence{Digest: w.newer.Location().String()}
 	if d := got.file.Digest; d != nil {
@@ -302,11 +302,15 @@ func (w *walk) stray(ctx context.Context, l discover.Digest, got fetched) {
 	w.findDigest(finding.ChainHole, got.at, l.End, "no link of the chain leads here: a fork, or planted", e)
 }
 
-func (w *walk) countStray() {
+func (w *walk) countStray(a prove.Answer) {
 	w.Progress.Digests.Add(1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.digests.Invalid++
+	if a.Wrong == "" && a.Unknown != nil {
+		w.digests.Unverified++
+	} else {
+		w.digests.Invalid++
+	}
 }
 
 // checkWindows compares the windows of two linked digests; the time that they

@@ -1,4 +1,7 @@
-package ingest
+// Package attest makes the lines that leave the worker: the event's own bytes,
+// and in front of them the member "trailseal" that says which proven log file
+// they are from. It re-encodes nothing of an event and proves nothing itself.
+package attest
 
 import (
 	"bytes"
@@ -12,11 +15,11 @@ import (
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// liner makes the lines of one proven log file: each record's own bytes with
+// Log makes the lines of one proven log file: each record's own bytes with
 // the member "trailseal" spliced in front. Nothing of the record is
 // re-encoded; only line feeds between its tokens go, since a record is one
 // line.
-type liner struct {
+type Log struct {
 	raw    bool   // leave the member out
 	id     string // of the log: the record's number makes it the event's
 	before []byte // the member up to the record's number
@@ -24,25 +27,28 @@ type liner struct {
 	n      int    // records so far
 }
 
-// newLiner returns a liner for a log that a digest lists.
-func newLiner(raw bool, log trail.Object, l digest.Log, signed trail.Object, fingerprint string) *liner {
+// NewLog returns what makes the lines of a log that the digest at signed, of
+// the key with the fingerprint, lists. raw leaves the member out.
+func NewLog(raw bool, l digest.Log, signed trail.Object, fingerprint string) *Log {
+	log := l.Location()
 	sum := sha256.Sum256([]byte(l.Bucket + "/" + l.Object))
-	return &liner{
+	return &Log{
 		raw: raw, id: hex.EncodeToString(sum[:12]),
 		before: []byte(`{"trailseal":{"status":"verified","log":` + quoted(log.String()) + `,"sha256":"` + l.Hash.String() + `","record":`),
 		after:  []byte(`,"digest":` + quoted(signed.String()) + `,"fingerprint":` + quoted(fingerprint) + `,"id":"`),
 	}
 }
 
-var errNoObject = errors.New("record is no JSON object")
+// ErrNoObject: a record that is no JSON object has no line.
+var ErrNoObject = errors.New("record is no JSON object")
 
-// line appends a record's line to dst and returns it with the event's id,
+// Line appends a record's line to dst and returns it with the event's id,
 // which is the same in every repeat. A record that is no object has none.
-func (l *liner) line(dst, record []byte) (line []byte, id string, err error) {
+func (l *Log) Line(dst, record []byte) (line []byte, id string, err error) {
 	n := l.n
 	l.n++
 	if len(record) < 2 || record[0] != '{' {
-		return dst, "", errNoObject
+		return dst, "", ErrNoObject
 	}
 	id = l.id + "-" + strconv.Itoa(n)
 	if l.raw {
@@ -76,3 +82,6 @@ func quoted(s string) string {
 	}
 	return string(b)
 }
+
+// Records returns how many records had their turn.
+func (l *Log) Records() int { return l.n }

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/trailseal/trailseal/internal/ingest"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// config is everything that can be set: as a flag, as TRAILSEAL_NAME in the
+// environment, and as name in the YAML file, in this order of precedence.
+type config struct {
+	Config string `help:"YAML file with these settings." placeholder:"FILE" yaml:"-"`
+
+	Source  []string `help:"Where trails lie: s3://bucket[/prefix] or a folder (repeatable)." sep:"none" placeholder:"SOURCE"`
+	Account []string `help:"Only this account (repeatable)." placeholder:"ID"`
+	Region  []string `help:"Only this region (repeatable)." placeholder:"REGION"`
+	Trail   []string `help:"Only this trail (repeatable)." placeholder:"NAME"`
+	Since   string   `help:"Where to begin in a chain never seen: RFC 3339, a date, or 24h, 30d before now." default:"24h" placeholder:"TIME"`
+	Poll    duration `help:"Pause between two looks at a source." default:"1m"`
+	Grace   duration `help:"How late a chain's newest digest may be." default:"2h"`
+	Keys    string   `help:"Public keys: auto asks CloudTrail in each region; or a saved list." default:"auto" placeholder:"auto|FILE"`
+
+	Sink      []string `help:"Where events go: stdout, file:PATH (repeatable; an event counts when all have it)." sep:"none" default:"stdout" placeholder:"SINK"`
+	Format    string   `help:"trailseal splices a member in front of each event, raw leaves it out." enum:"trailseal,raw" default:"trailseal"`
+	Findings  string   `help:"Where findings go: stdout, stderr, file:PATH." default:"stderr" placeholder:"SINK"`
+	OnFinding string   `help:"quarantine what a finding concerns and go on, or halt." enum:"quarantine,halt" default:"quarantine"`
+
+	State       string   `help:"Where progress is kept: file:PATH; memory, for --once, forgets it." default:"file:trailseal.state" placeholder:"STORE"`
+	Memory      size     `help:"Bytes that log files in flight may hold." default:"512MiB"`
+	Concurrency int      `help:"Log files in flight." default:"64"`
+	Once        bool     `help:"Deal with what is there and end."`
+	Drain       duration `help:"How long work in flight may take to end after SIGTERM." default:"25s"`
+
+	Listen    string `help:"Address of /metrics, /livez, /readyz and /statusz; empty: none." default:":9090" placeholder:"ADDRESS"`
+	WebConfig string `help:"The Prometheus exporter-toolkit's web config file: TLS, basic auth." placeholder:"FILE"`
+	Pprof     bool   `help:"Serve /debug/pprof, too."`
+	LogFormat string `help:"Of the diagnostics on stderr." enum:"text,json" default:"text"`
+	LogLevel  string `help:"Of the diagnostics on stderr." enum:"debug,info,warn,error" default:"info"`
+
+	Profile             string `help:"Of the AWS configuration." placeholder:"NAME"`
+	ExpectedBucketOwner string `help:"Account that must own the buckets." placeholder:"ID"`
+}
+
+// check tells what is wrong with the settings before anything is opened.
+func (c *config) check() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if len(c.Source) == 0 {
+		bad("source: none is set")
+	}
+	for _, a := range c.Account {
+		if !trail.ValidAccount(a) {
+			bad("account %q: not 12 digits", a)
+		}
+	}
+	for _, r := range c.Region {
+		if !trail.ValidRegion(r) {
+			bad("region %q: not a region's name", r)
+		}
+	}
+	for _, t := range c.Trail {
+		if !trail.ValidName(t) {
+			bad("trail %q: not a trail's name", t)
+		}
+	}
+	if c.Memory < ingest.MinMemory {
+		bad("memory %s: less than %s, which one large log file needs", c.Memory, size(ingest.MinMemory))
+	}
+	if c.Concurrency < 1 || c.Concurrency > 1024 {
+		bad("concurrency %d: not from 1 to 1024", c.Concurrency)
+	}
+	if c.Poll < duration(time.Second) {
+		bad("poll %s: less than a second", c.Poll)
+	}
+	if c.State == "memory" && !c.Once {
+		bad("state memory: only with once, since it forgets where it was")
+	}
+	if slices.Contains(c.Sink, "stdout") && c.Findings == "stdout" {
+		bad("findings stdout: events go there already")
+	}
+	return errors.Join(errs...)
+}
+
+// size is a number of bytes, written as 512MiB.
+type size int64
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *size) UnmarshalText(b []byte) error {
+	text, unit := string(b), int64(1)
+	for suffix, n := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {
+		if rest, ok := strings.CutSuffix(text, suffix); ok {
+			text, unit = rest, n
+		}
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+	if err != nil || n < 0 || n > 1<<50/unit {
+		return fmt.Errorf("%q is no size such as 512MiB", b)
+	}
+	*s = size(n * unit)
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (s size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+func (s size) String() string {
+	for _, u := range []struct {
+		name string
+		n    size
+	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
+		if s >= u.n && s%u.n == 0 {
+			return strconv.FormatInt(int64(s/u.n), 10) + u.name
+		}
+	}
+	return strconv.FormatInt(int64(s), 10)
+}
+
+// duration is a time.Duration that reads and writes its text form.
+type duration time.Duration
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil || v < 0 {
+		return fmt.Errorf("%q is no duration such as 90s or 2h", b)
+	}
+	*d = duration(v)
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (d duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+func (d duration) String() string { return time.Duration(d).String() }
+
+// redacted returns a setting without what is secret in it: a URL's password.
+func redacted(s string) string {
+	if u, err := url.Parse(s); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return s
+}

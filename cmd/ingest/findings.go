@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/trailseal/trailseal/internal/finding"
+	"github.com/trailseal/trailseal/internal/ingest"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// findingLines writes findings as lines of JSON into a sink.
+type findingLines struct{ sink ingest.Sink }
+
+// Find implements ingest.FindingSink.
+func (l findingLines) Find(ctx context.Context, f finding.Finding) error {
+	b, err := json.Marshal(f)
+	if err != nil {
+		return fmt.Errorf("finding: %w", err)
+	}
+	sum := sha256.Sum256(b)
+	return l.sink.Emit(ctx, trail.Batch{
+		Log: trail.Object{Bucket: f.Bucket, Key: f.Key}, Lines: [][]byte{b}, IDs: []string{hex.EncodeToString(sum[:16])},
+	})
+}
+
+func (w *wiring) findings(_ context.Context, c *ingest.Config) error {
+	s, err := w.openSink(w.Findings)
+	if err != nil {
+		return fmt.Errorf("findings %s: %w", redacted(w.Findings), err)
+	}
+	c.Findings = findingLines{s}
+	return nil
+}
+
+// parseSince reads a moment, or a span before now.
+func parseSince(s string, now time.Time) (time.Time, error) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if d, err := time.ParseDuration(days + "h"); err == nil {
+			return now.Add(-24 * d).UTC(), nil
+		}
+	}
+	if d, err := time.ParseDuration(s); err == nil {
+		return now.Add(-d).UTC(), nil
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("since %q: not RFC 3339, a date, or a span such as 24h or 30d", s)
+}
