@@ -30,13 +30,14 @@ var internalImports = map[string][]string{
 	"internal/finding":      {},
 	"internal/inflate":      {},
 	"internal/notify":       {},
+	"internal/provenance":   {},
 	"internal/fetch":        {"internal/finding", "internal/inflate"},
 	"internal/report":       {"internal/finding"},
 	"internal/discover":     {"internal/fetch", "internal/finding"},
 	"internal/prove":        {"internal/fetch", "internal/finding"},
 	"internal/verify":       {"internal/discover", "internal/fetch", "internal/finding", "internal/inflate", "internal/prove", "internal/report"},
 	"internal/validatelogs": {"internal/discover", "internal/fetch", "internal/finding", "internal/inflate", "internal/prove"},
-	"internal/ingest":       {"internal/discover", "internal/fetch", "internal/finding", "internal/inflate", "internal/notify", "internal/prove"},
+	"internal/ingest":       {"internal/discover", "internal/fetch", "internal/finding", "internal/inflate", "internal/prove", "internal/provenance"},
 }
 
 const (

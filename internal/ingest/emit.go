@@ -7,9 +7,9 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/trailseal/trailseal/internal/attest"
 	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/prove"
+	"github.com/trailseal/trailseal/internal/provenance"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -18,7 +18,7 @@ import (
 type part struct {
 	ctx   context.Context
 	log   *logFile
-	lines *attest.Log
+	lines *provenance.Log
 	size  int
 	n     int // parts so far
 
@@ -28,7 +28,7 @@ type part struct {
 }
 
 func newPart(ctx context.Context, l *logFile, size int) *part {
-	return &part{ctx: ctx, log: l, size: size, lines: attest.NewLog(l.Raw, l.Log, l.signed.Location(), l.signed.Fingerprint)}
+	return &part{ctx: ctx, log: l, size: size, lines: provenance.NewLog(l.Raw, l.Log, l.signed.Location(), l.signed.Fingerprint)}
 }
 
 // record takes the next record of the log.

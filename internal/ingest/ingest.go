@@ -24,7 +24,6 @@ import (
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/finding"
-	"github.com/trailseal/trailseal/internal/state"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -40,6 +39,15 @@ type FindingSink interface {
 	Find(ctx context.Context, f finding.Finding) error
 }
 
+// State keeps heads by name. Safe for concurrent use.
+type State interface {
+	// Load returns the value of a name, nil when it has none.
+	Load(ctx context.Context, name string) ([]byte, error)
+	// Replace stores new if the present value is old, nil meaning none, and
+	// changes nothing otherwise. The value is durable when it returns nil.
+	Replace(ctx context.Context, name string, old, new []byte) error
+}
+
 // Source is a place that trails write to.
 type Source struct {
 	discover.Source
@@ -50,7 +58,7 @@ type Source struct {
 type Config struct {
 	Sources  []Source
 	Keys     fetch.KeySource
-	State    state.Store
+	State    State
 	Sink     Sink
 	Findings FindingSink
 

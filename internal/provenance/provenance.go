@@ -1,7 +1,7 @@
-// Package attest makes the lines that leave the worker: the event's own bytes,
+// Package provenance makes the lines that leave the worker: the event's own bytes,
 // and in front of them the member "trailseal" that says which proven log file
 // they are from. It re-encodes nothing of an event and proves nothing itself.
-package attest
+package provenance
 
 import (
 	"bytes"
