@@ -22,10 +22,11 @@ type candidate struct {
 	says   *statement     // nil unless it is gzip of JSON
 	meta   map[string]string
 	err    error
+	later  bool // too large to be read ahead of its turn
 }
 
-func readDigest(ctx context.Context, f *fetch.Fetcher, o trail.Object) candidate {
-	file, err := f.Digest(ctx, o)
+// newCandidate keeps what is needed of a digest that was read.
+func newCandidate(file fetch.File, err error) candidate {
 	c := candidate{digest: file.Digest, meta: file.Meta, err: err}
 	switch {
 	case file.Digest != nil:

@@ -2,13 +2,11 @@ package validatelogs
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"time"
 
 	"github.com/trailseal/trailseal/internal/fetch"
-	"github.com/trailseal/trailseal/internal/inflate"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -83,9 +81,10 @@ func (l listed) newestFirst() iter.Seq[trail.DigestKey] {
 // readAhead reads digests before the walk has come to them: the listing is a
 // good guess at where the pointers will lead. Its owner calls stop.
 type readAhead struct {
-	read func(trail.Object) candidate
-	next func() (trail.DigestKey, candidate, bool)
-	stop func()
+	ctx     context.Context
+	digests *fetch.Fetcher // for those whose turn has come
+	next    func() (trail.DigestKey, candidate, bool)
+	stop    func()
 
 	bucket string
 	key    trail.DigestKey // read and not yet taken, if held
@@ -95,16 +94,21 @@ type readAhead struct {
 
 // readAhead begins to read the bucket's listed digests, newest first.
 func (c *chain) readAhead(ctx context.Context, bucket string) *readAhead {
-	a := &readAhead{bucket: bucket, read: func(o trail.Object) candidate { return readDigest(ctx, c.digests, o) }}
+	a := &readAhead{ctx: ctx, digests: c.digests, bucket: bucket}
 	a.next, a.stop = iter.Pull2(fetch.Ahead(ctx, c.request.Concurrency, c.left.newestFirst(),
 		func(ctx context.Context, k trail.DigestKey) candidate {
-			return readDigest(ctx, c.ahead, trail.Object{Bucket: bucket, Key: k.String()})
+			file, later, err := c.ahead.DigestAhead(ctx, trail.Object{Bucket: bucket, Key: k.String()})
+			if later {
+				return candidate{later: true}
+			}
+			return newCandidate(file, err)
 		}))
 	return a
 }
 
 // take returns the digest at v: one read ahead if the guess was right and it is
-// of ordinary size, else it is read now. The walk goes to older digests only, so newer ones are dropped.
+// of ordinary size, else it is read now. The walk goes to older digests only,
+// so newer ones are dropped.
 func (a *readAhead) take(v visit) candidate {
 	for {
 		if !a.held {
@@ -115,11 +119,14 @@ func (a *readAhead) take(v visit) candidate {
 		}
 		a.held = false
 	}
-	if a.held && a.bucket == v.Bucket && a.key.String() == v.Key {
-		a.held = false
-		if !errors.Is(a.file.err, inflate.ErrTooLarge) {
-			return a.file
-		}
+	if !a.held || a.bucket != v.Bucket || a.key.String() != v.Key {
+		return newCandidate(a.digests.Digest(a.ctx, v.Object))
 	}
-	return a.read(v.Object)
+	a.held = false
+	if !a.file.later {
+		return a.file
+	}
+	file, done, err := a.digests.Turn(a.ctx, v.Object)
+	defer done()
+	return newCandidate(file, err)
 }

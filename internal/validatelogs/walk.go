@@ -16,12 +16,8 @@ const (
 	// Results of log files that wait to be printed behind a slow one: so many
 	// places for each that is being read.
 	windowPerRead = 4
-	// Digest files are held in memory while they are read. Those read ahead, so
-	// many at once, are given up when they inflate to more than so many bytes,
-	// and are read when the walk comes to them: so a row of bombs costs no more
-	// memory than one.
+	// Digest files that are read ahead at once.
 	maxAheadReads = 16
-	maxAheadBytes = 4 << 20
 )
 
 // errLoop ends a chain that leads back into itself, which the reference would
@@ -42,12 +38,10 @@ type walk struct {
 
 func newWalk(objects fetch.Objects, keys fetch.KeySource, r Request) *walk {
 	r.Concurrency = max(1, r.Concurrency)
-	ahead := fetch.New(objects, min(max(1, r.Concurrency/2), maxAheadReads))
-	ahead.MaxDigest = maxAheadBytes
 	return &walk{
 		objects: objects,
 		digests: fetch.New(objects, 1),
-		ahead:   ahead,
+		ahead:   fetch.New(objects, min(max(1, r.Concurrency/2), maxAheadReads)),
 		logs:    fetch.New(objects, r.Concurrency),
 		keys:    keyring{source: keys, region: r.Chain.Region},
 		request: r,
