@@ -13,7 +13,8 @@ import (
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// S3 reads buckets, in whatever region each lies. It implements fetch.Objects.
+// S3 reads and writes buckets, in whatever region each lies. It implements
+// fetch.Objects.
 type S3 struct {
 	client *Client
 

@@ -52,6 +52,8 @@ func s3Op(r *http.Request, c call) string {
 		return "GetObject"
 	case head && c.key != "" && known():
 		return "HeadObject"
+	case r.Method == http.MethodPut && c.key != "" && known():
+		return "PutObject"
 	case c.key != "":
 	case head && known():
 		return "HeadBucket"
@@ -89,6 +91,8 @@ func (s *Server) serveS3(w http.ResponseWriter, r *http.Request, c call, f Fault
 	switch c.op {
 	case "GetObject", "HeadObject":
 		s.object(w, r, c)
+	case "PutObject":
+		s.putObject(w, r, c)
 	case "HeadBucket":
 		w.Header().Set("Content-Length", "0")
 	case "GetBucketLocation":

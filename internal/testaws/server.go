@@ -1,7 +1,8 @@
 // Package testaws is an AWS on 127.0.0.1 for tests and benchmarks: S3,
 // CloudTrail, Organizations and STS over a testtrail.World, and SQS, as far as
 // the programs and the aws command ask of them, with scripted faults. It checks
-// no signature and takes no writes but to queues. No program links it.
+// no signature and takes no writes but of whole objects and to queues. No
+// program links it.
 package testaws
 
 import (

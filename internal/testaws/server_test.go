@@ -127,7 +127,8 @@ func TestWhatIsNotThere(t *testing.T) {
 		{"HEAD", "/nope", 404, ""},
 		{"GET", "/b?acl", 501, "<Code>NotImplemented</Code>"},
 		{"GET", "/b/k?versionId=1", 501, "<Code>NotImplemented</Code>"},
-		{"PUT", "/b/k", 501, "<Code>NotImplemented</Code>"},
+		{"PUT", "/b/k?acl", 501, "<Code>NotImplemented</Code>"},
+		{"DELETE", "/b/k", 501, "<Code>NotImplemented</Code>"},
 		{"GET", "/b?list-type=2&max-keys=x", 400, "<Code>InvalidArgument</Code>"},
 		{"GET", "/b?list-type=2&continuation-token=!", 400, "<Code>InvalidArgument</Code>"},
 	} {
