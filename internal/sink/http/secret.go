@@ -1,10 +1,9 @@
 package http
 
 import (
+	nethttp "net/http"
 	"net/url"
 	"strings"
-
-	nethttp "net/http"
 )
 
 // shortest is the least length of what is taken for a secret: to hide every
@@ -46,29 +45,4 @@ func secrets(header nethttp.Header, u *url.URL) *strings.Replacer {
 		add(password)
 	}
 	return strings.NewReplacer(hide...)
-}
-
-// stayHome is the policy for redirections: to another place of the same host,
-// with the same method. Elsewhere the headers and the events would go to
-// somebody else, and a POST that became a GET would be answered with 200 and
-// lose its events. What is not followed is an answer like others.
-func stayHome(r *nethttp.Request, via []*nethttp.Request) error {
-	first := via[0]
-	if len(via) > 5 || r.URL.Host != first.URL.Host || r.URL.Scheme != first.URL.Scheme || r.Method != first.Method {
-		return nethttp.ErrUseLastResponse
-	}
-	return nil
-}
-
-// idle is how many connections are kept.
-const idle = 64
-
-func transport(o Options) nethttp.RoundTripper {
-	if o.Transport != nil {
-		return o.Transport
-	}
-	t := nethttp.DefaultTransport.(*nethttp.Transport).Clone()
-	t.MaxIdleConnsPerHost = idle
-	t.DisableCompression = true // only internal/inflate inflates
-	return t
 }
