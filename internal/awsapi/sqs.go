@@ -103,9 +103,9 @@ func queueRegion(host string) string {
 
 // Receive waits up to wait for a first message and returns up to limit of
 // those that are there, none where none came. They stay invisible to others
-// for visibility, or the queue's own timeout if that is 0. Both are in whole
-// seconds, visibility rounded up. If the answer is lost, the messages come
-// back after that time.
+// for visibility. Where one of the times is 0 the queue's own holds; both are in
+// whole seconds, visibility rounded up. If the answer is lost, the messages
+// come back after that time.
 func (q *Queue) Receive(ctx context.Context, limit int, wait, visibility time.Duration) ([]Message, error) {
 	in := &sqs.ReceiveMessageInput{
 		QueueUrl: &q.url, MaxNumberOfMessages: int32(min(limit, MaxReceive)),
