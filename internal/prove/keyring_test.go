@@ -1,0 +1,78 @@
+package prove_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/trailseal/trailseal/internal/prove"
+	"github.com/trailseal/trailseal/internal/testtrail"
+	"github.com/trailseal/trailseal/pkg/digest"
+)
+
+// source counts how often it is asked.
+type source struct {
+	*testtrail.World
+	asked int
+}
+
+func (s *source) PublicKeys(ctx context.Context, region string, from, to time.Time) (digest.KeySet, error) {
+	s.asked++
+	return s.World.PublicKeys(ctx, region, from, to)
+}
+
+func TestKeyring(t *testing.T) {
+	day := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	now := day
+	w := testtrail.New()
+	c := w.Trail(testtrail.Options{}).Chain("111122223333", "us-east-1", day)
+	fp := c.Issued[0].Doc.Fingerprint
+	s := &source{World: w}
+	k := prove.NewKeyring(s, day, day.Add(24*time.Hour), func() time.Time { return now })
+	find := func(fp string, t time.Time) error {
+		_, err := k.Find(context.Background(), "us-east-1", fp, t)
+		return err
+	}
+	for range 3 {
+		if err := find(fp, day.Add(time.Hour)); err != nil || s.asked != 1 {
+			t.Fatalf("%v after %d calls", err, s.asked)
+		}
+	}
+	if err := find("ff", day.Add(time.Hour)); !errors.Is(err, digest.ErrKeyUnknown) || s.asked != 1 {
+		t.Errorf("%v after %d calls", err, s.asked)
+	}
+	// A key that is newer than the answer is asked for, and not more often
+	// than once a minute.
+	now = day.Add(2 * time.Hour)
+	for range 3 {
+		if err := find("ff", now); !errors.Is(err, digest.ErrKeyUnknown) || s.asked != 2 {
+			t.Errorf("%v after %d calls", err, s.asked)
+		}
+	}
+	// Old digests cannot have been signed with it.
+	now = day.Add(20 * time.Hour)
+	if err := find("ff", day); !errors.Is(err, digest.ErrKeyUnknown) || s.asked != 2 {
+		t.Errorf("%v after %d calls", err, s.asked)
+	}
+}
+
+func TestKeyringForgetsFailures(t *testing.T) {
+	day := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	now := day
+	w := testtrail.New()
+	c := w.Trail(testtrail.Options{}).Chain("111122223333", "us-east-1", day)
+	s := &source{World: w}
+	k := prove.NewKeyring(s, day, day.Add(24*time.Hour), func() time.Time { return now })
+	w.KeysErr = errors.New("timeout")
+	for range 3 {
+		if _, err := k.Find(context.Background(), "us-east-1", "ff", day); !errors.Is(err, digest.ErrNoKeys) || s.asked != 1 {
+			t.Errorf("%v after %d calls", err, s.asked)
+		}
+	}
+	w.KeysErr = nil
+	now = now.Add(2 * time.Minute)
+	if _, err := k.Find(context.Background(), "us-east-1", c.Issued[0].Doc.Fingerprint, day); err != nil || s.asked != 2 {
+		t.Errorf("%v after %d calls", err, s.asked)
+	}
+}
