@@ -22,7 +22,7 @@ import (
 // follower goes along one chain, oldest digest first. One goroutine at a time
 // follows; others only announce digests to it.
 type follower struct {
-	*worker
+	*Worker
 	source  *source
 	fetcher *fetch.Fetcher
 	name    trail.Chain

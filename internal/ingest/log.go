@@ -256,7 +256,7 @@ const (
 
 // deliver gives a batch to the sinks until they have it or ctx ends. Nothing
 // else moves on meanwhile: the batch keeps its share of the budget.
-func (w *worker) deliver(ctx context.Context, b trail.Batch) error {
+func (w *Worker) deliver(ctx context.Context, b trail.Batch) error {
 	began := w.Now()
 	for try := 0; ; try++ {
 		err := w.Sink.Emit(ctx, b)

@@ -16,7 +16,7 @@ const lookBack = 7 * 24 * time.Hour
 
 // pollAll looks at a source again and again. New accounts and regions appear
 // by themselves.
-func (w *worker) pollAll(ctx context.Context, s *source) error {
+func (w *Worker) pollAll(ctx context.Context, s *source) error {
 	for {
 		err := w.poll(ctx, s)
 		switch {
@@ -36,7 +36,7 @@ func (w *worker) pollAll(ctx context.Context, s *source) error {
 }
 
 // poll announces every digest that the source's listings show.
-func (w *worker) poll(ctx context.Context, s *source) error {
+func (w *Worker) poll(ctx context.Context, s *source) error {
 	places, err := s.finder.Places(ctx)
 	if err != nil {
 		return err
@@ -57,7 +57,7 @@ func (w *worker) poll(ctx context.Context, s *source) error {
 	return errors.Join(errs...)
 }
 
-func (w *worker) pollPlace(ctx context.Context, s *source, p discover.Place) error {
+func (w *Worker) pollPlace(ctx context.Context, s *source, p discover.Place) error {
 	until := w.Now().Add(window)
 	chains, err := s.finder.Digests(ctx, s.Bucket, p.Place, w.listFrom(s, p), until)
 	if err != nil {
@@ -84,7 +84,7 @@ func (w *worker) pollPlace(ctx context.Context, s *source, p discover.Place) err
 // listFrom returns the day from which a place's digests are listed: that of
 // the oldest head there, some days at least, and all since Since for a chain
 // never seen.
-func (w *worker) listFrom(s *source, p discover.Place) time.Time {
+func (w *Worker) listFrom(s *source, p discover.Place) time.Time {
 	from, known := w.Now().Add(-lookBack), false
 	for _, f := range w.followers() {
 		if f.source != s || f.name.Account != p.Account || f.name.Region != p.Region || f.name.Backfill {
@@ -106,7 +106,7 @@ func (w *worker) listFrom(s *source, p discover.Place) time.Time {
 }
 
 // withoutDigests reports a place that has recent logs and no digests.
-func (w *worker) withoutDigests(ctx context.Context, s *source, p discover.Place) error {
+func (w *Worker) withoutDigests(ctx context.Context, s *source, p discover.Place) error {
 	from := w.Since
 	if day := w.Now().Add(-24 * time.Hour); day.After(from) {
 		from = day
@@ -129,7 +129,7 @@ func (w *worker) withoutDigests(ctx context.Context, s *source, p discover.Place
 
 // checkLate reports chains whose newest digest is later than the grace, once
 // until the next one comes.
-func (w *worker) checkLate(ctx context.Context) {
+func (w *Worker) checkLate(ctx context.Context) {
 	for _, f := range w.followers() {
 		f.mu.Lock()
 		end, late, idle := f.head.End, f.late, !f.running

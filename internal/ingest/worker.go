@@ -20,8 +20,8 @@ import (
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// worker is one run.
-type worker struct {
+// Worker is one run.
+type Worker struct {
 	Config
 	m         *Metrics
 	keys      *prove.Keyring
@@ -53,23 +53,12 @@ var ErrHalt = errors.New("halted at a finding")
 
 // Run follows until ctx ends or, with Once, until all is dealt with that can
 // be. It waits for everything it started.
-func Run(ctx context.Context, c Config) (Outcome, error) {
-	group, ctx := errgroup.WithContext(ctx)
-	w := newWorker(c, group)
-	for _, s := range w.sources {
-		group.Go(func() error { return w.pollAll(ctx, s) })
-	}
-	err := group.Wait()
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		err = nil
-	}
-	w.release(errors.New("shutting down"))
-	return w.outcome(), err
-}
+func Run(ctx context.Context, c Config) (Outcome, error) { return New(c).Run(ctx) }
 
-func newWorker(c Config, group *errgroup.Group) *worker {
-	w := &worker{
-		Config: c, m: c.Metrics, group: group, budget: newBudget(c.Memory),
+// New returns a worker that has not begun.
+func New(c Config) *Worker {
+	w := &Worker{
+		Config: c, m: c.Metrics, budget: newBudget(c.Memory),
 		keys:      prove.NewKeyring(c.Keys, c.Since, c.Now(), c.Now),
 		buffers:   sync.Pool{New: func() any { return new(bytes.Buffer) }},
 		logPlaces: semaphore.NewWeighted(int64(c.Concurrency)),
@@ -83,10 +72,25 @@ func newWorker(c Config, group *errgroup.Group) *worker {
 	return w
 }
 
+// Run runs the worker, once.
+func (w *Worker) Run(ctx context.Context) (Outcome, error) {
+	group, ctx := errgroup.WithContext(ctx)
+	w.group = group
+	for _, s := range w.sources {
+		group.Go(func() error { return w.pollAll(ctx, s) })
+	}
+	err := group.Wait()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	w.release(errors.New("shutting down"))
+	return w.outcome(), err
+}
+
 // walksAtOnce bounds the chains under way, and with them the digests held.
 const walksAtOnce = 64
 
-func (w *worker) newSource(s Source) *source {
+func (w *Worker) newSource(s Source) *source {
 	src := &source{Source: s, fetcher: fetch.New(s.Objects, w.Concurrency+walksAtOnce*aheadDigests)}
 	src.fetcher.Plain = s.IsCopy()
 	src.finder = &discover.Finder{
@@ -111,14 +115,14 @@ func (w *worker) newSource(s Source) *source {
 func wanted(only []string, s string) bool { return len(only) == 0 || slices.Contains(only, s) }
 
 // follower returns the follower of a chain, made where needed.
-func (w *worker) follower(s *source, name trail.Chain) *follower {
+func (w *Worker) follower(s *source, name trail.Chain) *follower {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	id := s.Name + " " + headName(name)
 	f := w.chains[id]
 	if f == nil {
 		f = &follower{
-			worker: w, source: s, fetcher: s.fetcher, name: name, emitted: map[string]bool{},
+			Worker: w, source: s, fetcher: s.fetcher, name: name, emitted: map[string]bool{},
 			known: map[trail.DigestKey]discover.Digest{}, waiting: map[trail.DigestKey][]func(error){},
 		}
 		w.chains[id] = f
@@ -127,7 +131,7 @@ func (w *worker) follower(s *source, name trail.Chain) *follower {
 }
 
 // kick lets a chain be followed, unless it is already.
-func (w *worker) kick(ctx context.Context, f *follower) {
+func (w *Worker) kick(ctx context.Context, f *follower) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.running || ctx.Err() != nil {
@@ -181,7 +185,7 @@ func (f *follower) runOnce(ctx context.Context) error {
 }
 
 // find reports a finding, once in a run.
-func (w *worker) find(ctx context.Context, f finding.Finding) error {
+func (w *Worker) find(ctx context.Context, f finding.Finding) error {
 	id := fmt.Sprintf("%s %s %s %s %s %s %s", f.Class, f.Account, f.Region, f.Trail, f.Key, f.Time, f.Detail)
 	w.mu.Lock()
 	again := w.told[id]
@@ -208,20 +212,20 @@ func (w *worker) find(ctx context.Context, f finding.Finding) error {
 	return nil
 }
 
-func (w *worker) warn(err error) {
+func (w *Worker) warn(err error) {
 	if err != nil {
 		w.Log.Warn("finding not reported", "error", err)
 	}
 }
 
-func (w *worker) sinkError(err error) {
+func (w *Worker) sinkError(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.sinkErr = err
 }
 
 // release tells everyone who waits for a digest that the run has ended.
-func (w *worker) release(why error) {
+func (w *Worker) release(why error) {
 	for _, f := range w.followers() {
 		f.mu.Lock()
 		for key := range f.waiting {
@@ -231,7 +235,7 @@ func (w *worker) release(why error) {
 	}
 }
 
-func (w *worker) followers() []*follower {
+func (w *Worker) followers() []*follower {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var all []*follower
@@ -241,7 +245,7 @@ func (w *worker) followers() []*follower {
 	return all
 }
 
-func (w *worker) outcome() Outcome {
+func (w *Worker) outcome() Outcome {
 	o := Outcome{Events: w.events.Load()}
 	for _, f := range w.followers() {
 		f.mu.Lock()
