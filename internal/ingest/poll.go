@@ -19,6 +19,9 @@ const lookBack = 7 * 24 * time.Hour
 func (w *Worker) pollAll(ctx context.Context, s *source) error {
 	for {
 		err := w.poll(ctx, s)
+		w.mu.Lock()
+		w.sourceErr = err
+		w.mu.Unlock()
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,12 @@ type Worker struct {
 	told     map[string]bool // findings reported, so that a retry reports none twice
 	findings int
 	sinkErr  error
+	// sourceErr is why the last look at a source failed; errNotYet before the
+	// first.
+	sourceErr error
 }
+
+var errNotYet = errors.New("not yet listed")
 
 // source is a Source with what belongs to it.
 type source struct {
@@ -63,7 +69,7 @@ func New(c Config) *Worker {
 		buffers:   sync.Pool{New: func() any { return new(bytes.Buffer) }},
 		logPlaces: semaphore.NewWeighted(int64(c.Concurrency)),
 		walks:     semaphore.NewWeighted(walksAtOnce),
-		chains:    map[string]*follower{}, told: map[string]bool{},
+		chains:    map[string]*follower{}, told: map[string]bool{}, sourceErr: errNotYet,
 	}
 	w.m.memoryBudget.Set(float64(c.Memory))
 	for _, s := range c.Sources {
@@ -258,6 +264,81 @@ func (w *Worker) outcome() Outcome {
 	defer w.mu.Unlock()
 	o.Findings = w.findings
 	return o
+}
+
+// Status is a snapshot of a worker.
+type Status struct {
+	Chains      []ChainStatus `json:"chains"` // the one that lags most first
+	InFlight    int64         `json:"in_flight_bytes"`
+	Memory      int64         `json:"memory_budget_bytes"`
+	Events      int64         `json:"events"`
+	Findings    int           `json:"findings"`
+	SinkError   string        `json:"sink_error,omitempty"`
+	SourceError string        `json:"source_error,omitempty"`
+}
+
+// ChainStatus is how far a chain has been followed.
+type ChainStatus struct {
+	Source        string    `json:"source"`
+	Account       string    `json:"account"`
+	Region        string    `json:"region"`
+	Trail         string    `json:"trail"`
+	HomeRegion    string    `json:"home_region"`
+	Backfill      bool      `json:"backfill,omitempty"`
+	VerifiedUntil time.Time `json:"verified_until,omitzero"`
+	LagSeconds    float64   `json:"lag_seconds,omitempty"`
+	Pending       int       `json:"pending_digests"`
+	Late          bool      `json:"late,omitempty"`
+	LastError     string    `json:"last_error,omitempty"`
+}
+
+// Status returns a snapshot; it is safe to call at any time.
+func (w *Worker) Status() Status {
+	s := Status{Chains: []ChainStatus{}, InFlight: w.budget.inFlight.Load(), Memory: w.Memory, Events: w.events.Load()}
+	for _, f := range w.followers() {
+		s.Chains = append(s.Chains, f.status())
+	}
+	slices.SortFunc(s.Chains, func(a, b ChainStatus) int {
+		return cmp.Or(a.VerifiedUntil.Compare(b.VerifiedUntil), cmp.Compare(a.Account, b.Account), cmp.Compare(a.Region, b.Region), cmp.Compare(a.Trail, b.Trail))
+	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s.Findings, s.SinkError, s.SourceError = w.findings, text(w.sinkErr), text(w.sourceErr)
+	return s
+}
+
+func (f *follower) status() ChainStatus {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := ChainStatus{
+		Source: f.source.Name, Account: f.name.Account, Region: f.name.Region, Trail: f.name.Trail, HomeRegion: f.name.HomeRegion,
+		Backfill: f.name.Backfill, VerifiedUntil: f.head.End, Pending: len(f.known), Late: f.late, LastError: text(f.lastErr),
+	}
+	if !f.head.End.IsZero() {
+		s.LagSeconds = f.Now().Sub(f.head.End).Seconds()
+	}
+	return s
+}
+
+// SourcesReady returns why the sources cannot be listed, nil if they can.
+func (w *Worker) SourcesReady(context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sourceErr
+}
+
+// SinksReady returns why the last batch was refused, nil if it was not.
+func (w *Worker) SinksReady(context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sinkErr
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // stops remembers the verified events that switched trails off.
