@@ -27,10 +27,16 @@ type config struct {
 	Grace   duration `help:"How late a chain's newest digest may be." default:"2h"`
 	Keys    string   `help:"Public keys: auto asks CloudTrail in each region; or a saved list." default:"auto" placeholder:"auto|FILE"`
 
-	Sink      []string `help:"Where events go: stdout, file:PATH (repeatable; an event counts when all have it)." sep:"none" default:"stdout" placeholder:"SINK"`
-	Format    string   `help:"trailseal splices a member in front of each event, raw leaves it out." enum:"trailseal,raw" default:"trailseal"`
-	Findings  string   `help:"Where findings go: stdout, stderr, file:PATH." default:"stderr" placeholder:"SINK"`
-	OnFinding string   `help:"quarantine what a finding concerns and go on, or halt." enum:"quarantine,halt" default:"quarantine"`
+	Sink            []string `help:"Where events go: stdout, file:PATH, s3://bucket/prefix, https://..., opensearch+https://host/index (repeatable; an event counts when all have it)." sep:"none" default:"stdout" placeholder:"SINK"`
+	FileMax         size     `help:"Rotate file sinks at this size." default:"256MiB"`
+	FileEvery       duration `help:"Rotate file sinks when the clock, in UTC, enters another multiple of it." default:"1h"`
+	SinkHeader      []string `help:"Header of requests to HTTP sinks (repeatable; better in the environment than on a command line)." sep:"none" placeholder:"NAME: VALUE"`
+	SinkCompression string   `help:"Of S3 objects and HTTP requests; S3 takes gzip or zstd, HTTP gzip or none." enum:"gzip,zstd,none" default:"gzip"`
+	DeadLetters     string   `help:"File for events that an HTTP sink refuses for their content; without it they hold their log back." placeholder:"PATH"`
+
+	Format    string `help:"trailseal splices a member in front of each event, raw leaves it out." enum:"trailseal,raw" default:"trailseal"`
+	Findings  string `help:"Where findings go: stdout, stderr, file:PATH." default:"stderr" placeholder:"SINK"`
+	OnFinding string `help:"quarantine what a finding concerns and go on, or halt." enum:"quarantine,halt" default:"quarantine"`
 
 	State       string   `help:"Where progress is kept: file:PATH; memory, for --once, forgets it." default:"file:trailseal.state" placeholder:"STORE"`
 	Memory      size     `help:"Bytes that log files in flight may hold." default:"512MiB"`
@@ -47,6 +53,10 @@ type config struct {
 	Profile             string `help:"Of the AWS configuration." placeholder:"NAME"`
 	ExpectedBucketOwner string `help:"Account that must own the buckets." placeholder:"ID"`
 }
+
+// defaultListen is the default of Listen; a run that ends by itself does not
+// take it.
+const defaultListen = ":9090"
 
 // check tells what is wrong with the settings before anything is opened.
 func (c *config) check() error {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -15,11 +16,16 @@ import (
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// findingLines writes findings as lines of JSON into a sink.
-type findingLines struct{ sink ingest.Sink }
+// findingLines writes findings as lines of JSON into a sink, and into the log
+// unless they are beside it anyway.
+type findingLines struct {
+	sink ingest.Sink
+	log  *slog.Logger
+}
 
 // Find implements ingest.FindingSink.
 func (l findingLines) Find(ctx context.Context, f finding.Finding) error {
+	l.log.Warn("finding", "class", f.Class, "account", f.Account, "region", f.Region, "trail", f.Trail, "key", f.Key, "detail", f.Detail)
 	b, err := json.Marshal(f)
 	if err != nil {
 		return fmt.Errorf("finding: %w", err)
@@ -28,15 +34,6 @@ func (l findingLines) Find(ctx context.Context, f finding.Finding) error {
 	return l.sink.Emit(ctx, trail.Batch{
 		Log: trail.Object{Bucket: f.Bucket, Key: f.Key}, Lines: [][]byte{b}, IDs: []string{hex.EncodeToString(sum[:16])},
 	})
-}
-
-func (w *wiring) findings(_ context.Context, c *ingest.Config) error {
-	s, err := w.openSink(w.Findings)
-	if err != nil {
-		return fmt.Errorf("findings %s: %w", redacted(w.Findings), err)
-	}
-	c.Findings = findingLines{s}
-	return nil
 }
 
 // parseSince reads a moment, or a span before now.

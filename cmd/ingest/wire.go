@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -22,29 +22,34 @@ import (
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/ingest"
-	"github.com/trailseal/trailseal/internal/sink/file"
-	"github.com/trailseal/trailseal/internal/sink/stream"
+	"github.com/trailseal/trailseal/internal/ops"
 	"github.com/trailseal/trailseal/internal/state"
 	"github.com/trailseal/trailseal/pkg/digest"
 )
 
 // ingest wires the worker and runs it:
 //
-//	s3:// ──> awsapi ─┐                           ┌─> stream, file (sinks)
-//	folder ─> dir ────┴─> ingest.Run ──> findings ┴─> stream, file
+//	s3:// ──> awsapi ─┐                           ┌─> stream, file, http, s3 (sinks)
+//	folder ─> dir ────┴─> ingest.Run ──> findings ┴─> stream, file, ...
 //	                         │  └─> state: bbolt
 //	                         └─> metrics, status ──> ops
 func (a *app) ingest(ctx context.Context, c *config) int {
 	w := &wiring{app: a, config: c}
 	defer w.close()
-	worker, err := w.worker(ctx)
+	settings, err := w.worker(ctx)
 	if err != nil {
-		return a.fail(exitUsage, err, "ingest check tells what is missing")
+		return a.fail(exitUsage, err, "ingest -h lists the settings")
 	}
-	ctx, stop := a.untilSignal(ctx, time.Duration(c.Drain), worker.Log.Info)
+	worker := ingest.New(settings)
+	stopServing, err := w.serve(ctx, worker, settings.Log)
+	if err != nil {
+		return a.fail(exitUsage, err, "")
+	}
+	defer stopServing()
+	ctx, stop := a.untilSignal(ctx, time.Duration(c.Drain), settings.Log.Info)
 	defer stop()
-	o, err := ingest.Run(ctx, worker)
-	worker.Log.Info("ended", "events", o.Events, "findings", o.Findings, "chains_waiting", o.Waiting)
+	o, err := worker.Run(ctx)
+	settings.Log.Info("ended", "events", o.Events, "findings", o.Findings, "chains_waiting", o.Waiting)
 	switch {
 	case err != nil && !errors.Is(err, ingest.ErrHalt):
 		return a.fail(exitIncomplete, err, "")
@@ -56,12 +61,40 @@ func (a *app) ingest(ctx context.Context, c *config) int {
 	return exitOK
 }
 
+// serve answers /metrics and the like until the function it returns is called.
+// A run that ends by itself serves only where it is asked to.
+func (w *wiring) serve(ctx context.Context, worker *ingest.Worker, log *slog.Logger) (stop func(), err error) {
+	if w.Listen == "" || w.Once && w.Listen == defaultListen {
+		return func() {}, nil
+	}
+	server, err := ops.Listen(ctx, ops.Config{
+		Addr: w.Listen, WebConfig: w.WebConfig, Registry: w.registry, Pprof: w.Pprof, Log: log,
+		Checks: []ops.Check{{Name: "sources", Run: worker.SourcesReady}, {Name: "sinks", Run: worker.SinksReady}},
+		Status: func() any { return worker.Status() },
+	})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := server.Serve(ctx); err != nil {
+			log.Error("operations server ended", "error", err)
+		}
+	}()
+	return func() { cancel(); <-done }, nil
+}
+
 // wiring opens what the settings name, and closes it in the end.
 type wiring struct {
 	*app
 	*config
 	closers []io.Closer
 	client  *awsapi.Client
+	letters sink
+
+	registry *prometheus.Registry
 }
 
 func (w *wiring) close() {
@@ -76,9 +109,9 @@ func (w *wiring) worker(ctx context.Context) (ingest.Config, error) {
 		Memory: int64(w.Memory), Concurrency: w.Concurrency, Raw: w.Format == "raw", Once: w.Once, Halt: w.OnFinding == "halt",
 		Now: w.now, Log: w.logger(w.config),
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	c.Metrics = ingest.NewMetrics(prometheus.WrapRegistererWithPrefix("trailseal_", registry))
+	w.registry = prometheus.NewRegistry()
+	w.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	c.Metrics = ingest.NewMetrics(prometheus.WrapRegistererWithPrefix("trailseal_", w.registry))
 	var err error
 	if c.Since, err = parseSince(w.Since, w.now()); err != nil {
 		return c, err
@@ -148,42 +181,6 @@ func (w *wiring) keys(ctx context.Context, c *ingest.Config) error {
 	}
 	c.Keys = fetch.SavedKeys(set)
 	return nil
-}
-
-func (w *wiring) sinks(_ context.Context, c *ingest.Config) error {
-	if len(w.Sink) != 1 {
-		return errors.New("sink: one is needed")
-	}
-	s, err := w.openSink(w.Sink[0])
-	if err != nil {
-		return fmt.Errorf("sink %s: %w", redacted(w.Sink[0]), err)
-	}
-	c.Sink = s
-	return nil
-}
-
-// sink is what every package below internal/sink gives.
-type sink interface {
-	ingest.Sink
-	io.Closer
-}
-
-func (w *wiring) openSink(name string) (s sink, err error) {
-	path, isFile := strings.CutPrefix(name, "file:")
-	switch {
-	case name == "stdout":
-		s = stream.New(w.stdout)
-	case name == "stderr":
-		s = stream.New(w.stderr)
-	case isFile && path != "":
-		s, err = file.Open(filepath.Clean(path), file.Options{})
-	default:
-		err = errors.New("not stdout, stderr or file:PATH")
-	}
-	if err == nil {
-		w.closers = append(w.closers, s)
-	}
-	return s, err
 }
 
 func (w *wiring) store(_ context.Context, c *ingest.Config) error {

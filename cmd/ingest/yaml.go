@@ -84,7 +84,7 @@ func writeYAML(w io.Writer, flags []*kong.Flag) error {
 			continue
 		}
 		var value yaml.Node
-		if err := value.Encode(plain(f.Target)); err != nil {
+		if err := value.Encode(plain(f)); err != nil {
 			return fmt.Errorf("write %s: %w", f.Name, err)
 		}
 		key := yaml.Node{Kind: yaml.ScalarNode, Value: f.Name, HeadComment: f.Help}
@@ -98,13 +98,16 @@ func writeYAML(w io.Writer, flags []*kong.Flag) error {
 	return e.Close()
 }
 
-// plain returns a setting's value as YAML's own types.
-func plain(v reflect.Value) any {
-	switch x := v.Interface().(type) {
+// plain returns a setting's value as YAML's own types, without secrets.
+func plain(f *kong.Flag) any {
+	switch x := f.Target.Interface().(type) {
 	case []string:
 		list := make([]string, len(x))
 		for i, s := range x {
 			list[i] = redacted(s)
+			if name, _, ok := strings.Cut(s, ":"); ok && f.Name == "sink-header" {
+				list[i] = name + ": (not shown)"
+			}
 		}
 		return list
 	case string:

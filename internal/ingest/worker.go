@@ -204,7 +204,6 @@ func (w *Worker) find(ctx context.Context, f finding.Finding) error {
 		return nil
 	}
 	w.m.findings.WithLabelValues(string(f.Class)).Inc()
-	w.Log.Warn("finding", "class", f.Class, "account", f.Account, "region", f.Region, "trail", f.Trail, "key", f.Key, "detail", f.Detail)
 	if err := w.Findings.Find(ctx, f); err != nil {
 		w.mu.Lock()
 		delete(w.told, id)

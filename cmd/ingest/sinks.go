@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/trailseal/trailseal/internal/ingest"
+	"github.com/trailseal/trailseal/internal/sink/fan"
+	"github.com/trailseal/trailseal/internal/sink/file"
+	httpsink "github.com/trailseal/trailseal/internal/sink/http"
+	"github.com/trailseal/trailseal/internal/sink/s3"
+	"github.com/trailseal/trailseal/internal/sink/stream"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// sink is what every package below internal/sink gives.
+type sink interface {
+	ingest.Sink
+	io.Closer
+}
+
+// sinks opens the sinks; an event counts when all have it.
+func (w *wiring) sinks(ctx context.Context, c *ingest.Config) error {
+	var members []fan.Member
+	for _, name := range w.Sink {
+		s, err := w.openSink(ctx, name)
+		if err != nil {
+			return fmt.Errorf("sink %s: %w", redacted(name), err)
+		}
+		members = append(members, fan.Member{Name: redacted(name), Sink: s})
+	}
+	all, err := fan.New(members...)
+	if err != nil {
+		return fmt.Errorf("sink: %w", err)
+	}
+	w.closers = append(w.closers, all)
+	c.Sink = all
+	return nil
+}
+
+// openSink opens one sink. Its owner closes it.
+func (w *wiring) openSink(ctx context.Context, name string) (sink, error) {
+	scheme, rest, _ := strings.Cut(name, ":")
+	switch {
+	case name == "stdout":
+		return stream.New(w.stdout), nil
+	case name == "stderr":
+		return stream.New(w.stderr), nil
+	case scheme == "file" && rest != "":
+		return file.Open(filepath.Clean(rest), file.Options{MaxBytes: int64(w.FileMax), Every: time.Duration(w.FileEvery), Now: w.now})
+	case scheme == "s3":
+		return w.openS3(ctx, strings.TrimPrefix(rest, "//"))
+	case scheme == "http", scheme == "https":
+		return w.openHTTP(name, "")
+	case scheme == "opensearch+http", scheme == "opensearch+https":
+		u, err := url.Parse(strings.TrimPrefix(name, "opensearch+"))
+		if err != nil {
+			return nil, errors.New("not a URL")
+		}
+		index := strings.Trim(u.Path, "/")
+		if index == "" || strings.Contains(index, "/") {
+			return nil, errors.New("names no index: opensearch+https://host/index")
+		}
+		u.Path = "/"
+		return w.openHTTP(u.String(), index)
+	}
+	return nil, errors.New("not stdout, file:PATH, s3://bucket/prefix, https://... or opensearch+https://host/index")
+}
+
+func (w *wiring) openS3(ctx context.Context, at string) (sink, error) {
+	client, err := w.aws(ctx)
+	if err != nil {
+		return nil, err
+	}
+	bucket, prefix, _ := strings.Cut(at, "/")
+	return s3.New(client.S3(), s3.Options{Bucket: bucket, Prefix: prefix, Zstd: w.SinkCompression == "zstd"})
+}
+
+func (w *wiring) openHTTP(address, index string) (sink, error) {
+	header := http.Header{}
+	for _, h := range w.SinkHeader {
+		name, value, ok := strings.Cut(h, ":")
+		if !ok {
+			return nil, errors.New("sink-header: not NAME: VALUE")
+		}
+		header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	o := httpsink.Options{URL: address, Index: index, Header: header, Gzip: w.SinkCompression != "none", Log: w.logger(w.config)}
+	if w.DeadLetters != "" {
+		letters, err := w.deadLetters()
+		if err != nil {
+			return nil, fmt.Errorf("dead letters: %w", err)
+		}
+		o.DeadLetter = func(ctx context.Context, line []byte, id, reason string) error {
+			return letters.Emit(ctx, trail.Batch{Lines: [][]byte{httpsink.Letter(line, id, reason)}, IDs: []string{id}})
+		}
+	}
+	return httpsink.New(o)
+}
+
+// deadLetters opens the file of dead letters, which the HTTP sinks share.
+func (w *wiring) deadLetters() (sink, error) {
+	if w.letters == nil {
+		f, err := file.Open(filepath.Clean(w.DeadLetters), file.Options{Now: w.now})
+		if err != nil {
+			return nil, err
+		}
+		w.letters = f
+		w.closers = append(w.closers, f)
+	}
+	return w.letters, nil
+}
+
+// findings opens the place where findings go.
+func (w *wiring) findings(ctx context.Context, c *ingest.Config) error {
+	s, err := w.openSink(ctx, w.Findings)
+	if err != nil {
+		return fmt.Errorf("findings %s: %w", redacted(w.Findings), err)
+	}
+	w.closers = append(w.closers, s)
+	log := c.Log
+	if w.Findings == "stderr" {
+		log = slog.New(slog.DiscardHandler)
+	}
+	c.Findings = findingLines{s, log}
+	return nil
+}
