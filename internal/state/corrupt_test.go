@@ -1,7 +1,10 @@
+//go:build unix
+
 package state_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -129,6 +132,27 @@ func TestFlippedBytes(t *testing.T) {
 		try(fmt.Sprintf("page %d zeroed", page/4096), func(b []byte) { clear(b[page : page+4096]) })
 		other := random.IntN(len(image)/4096) * 4096
 		try(fmt.Sprintf("page %d in place of %d", other/4096, page/4096), func(b []byte) { copy(b[page:page+4096], image[other:]) })
+	}
+	// A branch leads to values by its keys: each of their bytes.
+	branches := 0
+	for page := 0; page < len(image); page += 4096 {
+		if binary.NativeEndian.Uint16(image[page+8:]) != 1 {
+			continue
+		}
+		branches++
+		for at := page + 48; at < page+800; at += 3 {
+			try(fmt.Sprintf("byte %d of branch %d", at-page, page/4096), func(b []byte) { b[at] ^= 1 << random.IntN(8) })
+		}
+	}
+	if branches == 0 {
+		t.Error("the file has no branches")
+	}
+	// A name that becomes another one in the same place of the order.
+	for _, name := range []string{"chain/000", "chain/060", "chain/110"} {
+		damaged := bytes.ReplaceAll(image, []byte(name), []byte(name[:8]+"!"))
+		if got, err := readAt(t, path, damaged); !errors.Is(err, state.ErrCorrupt) {
+			t.Errorf("%s under another name: %d values, %v", name, len(got), err)
+		}
 	}
 	if refused < flips/10 {
 		t.Errorf("of %d damaged files only %d are refused", flips, refused)

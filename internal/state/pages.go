@@ -82,7 +82,12 @@ func newestMeta(r io.ReaderAt) ([]byte, error) {
 		}
 		m, h := b[headerSize:], fnv.New64a()
 		_, _ = h.Write(m[:metaSum])
-		good := ne.Uint32(m) == boltMagic && ne.Uint32(m[4:]) == boltVersion && ne.Uint32(m[8:]) == pageSize && ne.Uint64(m[metaSum:]) == h.Sum64()
+		good := ne.Uint32(m) == boltMagic && ne.Uint32(m[4:]) == boltVersion && ne.Uint64(m[metaSum:]) == h.Sum64()
+		// bbolt believes the size of whatever good meta it finds, and looks for
+		// one behind the first.
+		if good && ne.Uint32(m[8:]) != pageSize || len(bytes.Trim(m[metaSum+8:], "\x00")) > 0 {
+			return nil, fmt.Errorf("page %d is none of a state file", i)
+		}
 		if good && (newest == nil || ne.Uint64(m[48:]) > ne.Uint64(newest[48:])) {
 			newest = m
 		}

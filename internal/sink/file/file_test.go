@@ -180,6 +180,31 @@ func downstream(t *testing.T, o file.Options, fail func(*disk, int)) sinktest.Do
 	}
 }
 
+// Of a batch that could not be synced nothing stays, so that a repeat leaves
+// one copy.
+func TestFailedSync(t *testing.T) {
+	dir, d := t.TempDir(), &disk{}
+	s, err := file.OpenWith(filepath.Join(dir, "e"), file.Options{}, d.open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closed(t, s)
+	emit(t, s, 1, 3)
+	for name, fault := range map[string]*int{"before": &d.syncs, "after": &d.after, "write": &d.writes} {
+		d.set(fault, 1)
+		if err := s.Emit(t.Context(), sinktest.Batch(2, 3)); !errors.Is(err, errDisk) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := lines(t, dir); len(got) != 3 {
+			t.Errorf("%s: %d lines are left", name, len(got))
+		}
+	}
+	emit(t, s, 2, 3)
+	if got := lines(t, dir); len(got) != 6 {
+		t.Errorf("%d lines", len(got))
+	}
+}
+
 // Batches that come together share one sync.
 func TestSharedSync(t *testing.T) {
 	dir, d := t.TempDir(), &disk{}
@@ -362,6 +387,11 @@ func TestMovedAway(t *testing.T) {
 		emit(t, s, 2, 1)
 		if b, err := os.ReadFile(path); err != nil || bytes.Count(b, []byte("\n")) != tt.want {
 			t.Errorf("%s: %q, %v", tt.name, b, err)
+		}
+		for _, l := range lines(t, dir) {
+			if !json.Valid([]byte(l)) {
+				t.Errorf("%s: torn line %q", tt.name, l)
+			}
 		}
 	}
 	if b, err := os.ReadFile(moved); err != nil || bytes.Count(b, []byte("\n")) != 4 {
