@@ -116,7 +116,7 @@ func (l *logFile) readHeld(ctx context.Context, c class) (err error) {
 	if err != nil {
 		return err
 	}
-	return l.lines(ctx, c.reserve, func(s *trail.Splitter) error {
+	return l.lines(ctx, &part{most: c.lines}, func(s *trail.Splitter) error {
 		_, err := s.Write(b.Bytes())
 		return err
 	})
@@ -141,16 +141,16 @@ func (l *logFile) readLarge(ctx context.Context) error {
 	if err := l.Check(l.sum.Sum); err != nil {
 		return err
 	}
-	return l.lines(ctx, partBytes, func(s *trail.Splitter) error {
+	return l.lines(ctx, &part{size: partBytes}, func(s *trail.Splitter) error {
 		_, _, err := inflate.Copy(s, bytes.NewReader(stored), o)
 		return err
 	})
 }
 
-// lines splits proven bytes into records and emits them as lines, in parts of
-// about size bytes.
-func (l *logFile) lines(ctx context.Context, size int64, write func(*trail.Splitter) error) error {
-	p := newPart(ctx, l, int(size))
+// lines splits proven bytes into records and emits them as lines.
+func (l *logFile) lines(ctx context.Context, p *part, write func(*trail.Splitter) error) error {
+	p.ctx, p.log = ctx, l
+	p.lines = provenance.NewLog(l.Raw, l.Log, l.signed.Location(), l.signed.Fingerprint)
 	s := trail.Splitter{Record: p.record}
 	if err := errors.Join(write(&s), s.Close()); err != nil {
 		if errors.Is(err, trail.ErrRecords) {
@@ -170,22 +170,20 @@ func (l *logFile) notRecords(ctx context.Context, p *part, why error) error {
 	return l.quarantine(ctx, finding.LogCorrupt, fmt.Errorf("proven, and malformed after %d records: %w", p.lines.Records(), why))
 }
 
-// part gathers the lines of a proven log and emits them when there are enough.
-// Where parts end depends on the log and on size alone.
+// part gathers the lines of a proven log and emits them. A log that is held
+// inflated is one part; a larger one has several, whose ends depend on its
+// bytes alone, so that a repeat has the same.
 type part struct {
 	ctx   context.Context
 	log   *logFile
 	lines *provenance.Log
-	size  int
+	size  int // of a part; 0: the log is one part
+	most  int // of the log's one part: one with more lines than its size suggests is treated as a larger log
 	n     int // parts so far
 
 	buf  []byte // the lines, one after the other
 	ends []int  // of the lines in buf
 	ids  []string
-}
-
-func newPart(ctx context.Context, l *logFile, size int) *part {
-	return &part{ctx: ctx, log: l, size: size, lines: provenance.NewLog(l.Raw, l.Log, l.signed.Location(), l.signed.Fingerprint)}
 }
 
 // record takes the next record of the log.
@@ -196,8 +194,11 @@ func (p *part) record(record []byte) error {
 	}
 	p.log.watch(record)
 	p.buf, p.ends, p.ids = line, append(p.ends, len(line)), append(p.ids, id)
-	if len(p.buf) >= p.size {
+	switch {
+	case p.size > 0 && len(p.buf) >= p.size:
 		return p.flush()
+	case p.size == 0 && len(p.buf) > p.most:
+		return inflate.ErrTooLarge
 	}
 	return nil
 }
@@ -318,20 +319,20 @@ func (b *budget) release(n int64) {
 	b.sem.Release(n)
 }
 
-// class is a size of log file: what a log of it may inflate to, and what
-// reading and emitting it holds in memory.
+// class is a size of log file: what a log of it may inflate to, what its lines
+// may come to with the spliced members, and what both hold in memory together
+// with the buffers of the connection and the sinks.
 type class struct {
 	inflated int64
+	lines    int
 	reserve  int64
 }
 
-// A log begins in the class that the last one of its chain ended in. The
-// reservation covers the inflated bytes, their lines with the spliced members,
-// and the buffers of the connection and the sinks. Beyond the last class a log
-// is never held inflated.
-var classes = []class{
-	{inflated: 512 << 10, reserve: 2 << 20},
-	{inflated: 4 << 20, reserve: 16 << 20},
+// A log begins in the class that the last one of its chain ended in. Beyond
+// the last class a log is never held inflated.
+var classes = [...]class{
+	{inflated: 512 << 10, lines: 1280 << 10, reserve: 2 << 20},
+	{inflated: 4 << 20, lines: 10 << 20, reserve: 16 << 20},
 }
 
 // Of a log beyond the classes its compressed bytes are held, and a part of its
