@@ -29,16 +29,16 @@ type follower struct {
 	class   atomic.Int32 // of the last log: where the next begins
 
 	// Owned by the goroutine that follows.
-	loaded  bool
 	stored  []byte
 	emitted map[string]bool // logs of digests that are not finished, by location
-	tries   int             // failures in a row
 
 	mu      sync.Mutex // guards what follows
-	head    head       // written by advance alone
+	head    head       // written by the goroutine that follows, which reads it freely
+	loaded  bool       // head is what is stored; written by that goroutine, too
 	known   map[trail.DigestKey]discover.Digest
 	waiting map[trail.DigestKey][]func(error) // told when a digest is dealt with
 	running bool
+	again   bool // kicked while running: what was announced may have been overlooked
 	lastErr error
 	late    bool // the head is known to be late
 }
@@ -215,42 +215,48 @@ func (f *follower) pass(ctx context.Context, key trail.DigestKey, change func(*h
 }
 
 // emitLogs emits the logs of a proven digest, side by side. After a failure it
-// is called again, and what was emitted before is not emitted anew.
+// is called again, and what was emitted before is not emitted anew. When it
+// returns nothing of it runs any more.
 func (f *follower) emitLogs(ctx context.Context, at discover.Digest, d *digest.Digest) error {
 	var (
-		mu sync.Mutex
-		g  errgroup.Group
+		mu   sync.Mutex // guards f.emitted and errs
+		errs []error
+		g    errgroup.Group
 	)
+	done := func(name string, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			f.m.unverified.WithLabelValues(string(fetch.ReasonOf(err))).Inc()
+			errs = append(errs, err)
+			return
+		}
+		f.emitted[name] = true
+	}
 	seen := map[string]bool{}
-	var errs []error
 	for _, l := range d.Logs {
 		name := l.Location().String()
 		file := &logFile{follower: f, Log: l, signed: d, found: at}
 		if seen[name] {
 			if err := file.quarantine(ctx, finding.LogMisplaced, errors.New("listed more than once")); err != nil {
-				return err
+				done(name, err)
 			}
 			continue
 		}
 		seen[name] = true
-		if f.emitted[name] {
+		mu.Lock()
+		before := f.emitted[name]
+		mu.Unlock()
+		if before {
 			continue
 		}
 		if err := f.logPlaces.Acquire(ctx, 1); err != nil {
-			errs = append(errs, err)
+			done(name, err)
 			break
 		}
 		g.Go(func() error {
 			defer f.logPlaces.Release(1)
-			err := file.emit(ctx)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				f.m.unverified.WithLabelValues(string(fetch.ReasonOf(err))).Inc()
-				errs = append(errs, err)
-				return nil
-			}
-			f.emitted[name] = true
+			done(name, file.emit(ctx))
 			return nil
 		})
 	}

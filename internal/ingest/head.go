@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -54,15 +55,18 @@ func (f *follower) loadHead(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("load head of %s: %w", f.name, err)
 	}
+	var h head // anew: after a conflict nothing of the old one remains
 	if b != nil {
-		if err := json.Unmarshal(b, &f.head); err != nil {
+		if err := json.Unmarshal(b, &h); err != nil {
 			return fmt.Errorf("load head of %s: %w", f.name, err)
 		}
-		if f.head.Version != headVersion {
-			return fmt.Errorf("load head of %s: version %d is not known", f.name, f.head.Version)
+		if h.Version != headVersion {
+			return fmt.Errorf("load head of %s: version %d is not known", f.name, h.Version)
 		}
 	}
-	f.stored, f.loaded = b, true
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.head, f.stored, f.loaded = h, b, true
 	return nil
 }
 
@@ -79,6 +83,11 @@ func (f *follower) advance(ctx context.Context, change func(*head)) error {
 		return fmt.Errorf("store head of %s: %w", f.name, err)
 	}
 	if err := f.State.Replace(ctx, headName(f.name), f.stored, b); err != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if errors.Is(err, trail.ErrConflict) {
+			f.m.stateConflicts.Inc()
+		}
 		f.loaded = false // somebody else may have it
 		return fmt.Errorf("store head of %s: %w", f.name, err)
 	}

@@ -114,10 +114,19 @@ func newSite(t *testing.T, hours int) *site {
 func (s *site) run(t *testing.T) ingest.Outcome {
 	t.Helper()
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	s.cfg.Metrics = ingest.NewMetrics(prometheus.NewRegistry())
+	registry := prometheus.NewRegistry()
+	s.cfg.Metrics = ingest.NewMetrics(registry)
 	o, err := ingest.Run(t.Context(), s.cfg)
 	if err != nil {
 		t.Fatal(err)
+	}
+	want := `# HELP unaccounted What came in and has neither an outcome nor is in flight: must be 0.
+# TYPE unaccounted gauge
+unaccounted{kind="objects"} 0
+unaccounted{kind="records"} 0
+`
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "unaccounted"); err != nil {
+		t.Error(err)
 	}
 	return o
 }

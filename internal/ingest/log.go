@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/finding"
@@ -30,12 +31,21 @@ type logFile struct {
 	signed *digest.Digest  // the digest that lists it
 	found  discover.Digest // and where that was found
 	sum    fetch.LogSum    // of what was read
+
+	quarantined bool // at least in part
 }
 
 // emit reads, proves and emits the log. It returns nil when the log is dealt
 // with: emitted as a whole, or quarantined with a finding. Any other outcome
 // is an error, and the log is tried again.
 func (l *logFile) emit(ctx context.Context) error {
+	l.m.accounts.begin()
+	err := l.deal(ctx)
+	l.m.accounts.end(l.quarantined, err)
+	return err
+}
+
+func (l *logFile) deal(ctx context.Context) error {
 	if err := l.signed.CheckLog(l.Log, l.name.Place); err != nil {
 		return l.quarantine(ctx, finding.LogMisplaced, err)
 	}
@@ -49,6 +59,9 @@ func (l *logFile) emit(ctx context.Context) error {
 	case err == nil:
 		l.m.logs.WithLabelValues("valid").Inc()
 		l.m.inflated.Add(float64(l.sum.Inflated))
+		if !l.Oldest.IsZero() {
+			l.m.eventAge.Observe(l.Now().Sub(l.Oldest).Seconds())
+		}
 		return nil
 	case errors.Is(err, digest.ErrModified):
 		return l.quarantine(ctx, finding.LogModified, errors.New("its content is not what was signed for"))
@@ -63,6 +76,7 @@ func (l *logFile) emit(ctx context.Context) error {
 // quarantine reports a log that will not be emitted.
 func (l *logFile) quarantine(ctx context.Context, class finding.Class, why error) error {
 	l.m.logs.WithLabelValues("invalid").Inc()
+	l.quarantined = true
 	e := finding.Evidence{Want: l.Hash.String(), Digest: l.signed.Location().String()}
 	if class == finding.LogModified {
 		e.Got = l.sum.Sum.String()
@@ -112,10 +126,14 @@ func (l *logFile) readHeld(ctx context.Context, c class) (err error) {
 	defer l.buffers.Put(b)
 	small := *l.fetcher
 	small.MaxLog = c.inflated
+	began := l.Now()
 	l.sum, err = small.CopyLog(ctx, func() io.Writer { b.Reset(); return b }, l.here())
 	if err != nil {
 		return err
 	}
+	l.m.stage("fetch", l.Now().Sub(began))
+	began = l.Now()
+	defer func() { l.m.stage("emit", l.Now().Sub(began)) }()
 	return l.lines(ctx, &part{most: c.lines}, func(s *trail.Splitter) error {
 		_, err := s.Write(b.Bytes())
 		return err
@@ -151,6 +169,7 @@ func (l *logFile) readLarge(ctx context.Context) error {
 func (l *logFile) lines(ctx context.Context, p *part, write func(*trail.Splitter) error) error {
 	p.ctx, p.log = ctx, l
 	p.lines = provenance.NewLog(l.Raw, l.Log, l.signed.Location(), l.signed.Fingerprint)
+	defer func() { l.m.accounts.lines(p.lines.Records(), p.emitted, p.odd) }()
 	s := trail.Splitter{Record: p.record}
 	if err := errors.Join(write(&s), s.Close()); err != nil {
 		if errors.Is(err, trail.ErrRecords) {
@@ -181,6 +200,8 @@ type part struct {
 	most  int // of the log's one part: one with more lines than its size suggests is treated as a larger log
 	n     int // parts so far
 
+	emitted, odd int // records
+
 	buf  []byte // the lines, one after the other
 	ends []int  // of the lines in buf
 	ids  []string
@@ -190,6 +211,7 @@ type part struct {
 func (p *part) record(record []byte) error {
 	line, id, err := p.lines.Line(p.buf, record)
 	if err != nil {
+		p.odd++
 		return p.log.oddRecord(p.ctx, p.lines.Records()-1, record)
 	}
 	p.log.watch(record)
@@ -217,6 +239,7 @@ func (p *part) flush() error {
 		return err
 	}
 	p.n++
+	p.emitted += len(p.ends)
 	p.buf, p.ends, p.ids = p.buf[:0], p.ends[:0], p.ids[:0]
 	return nil
 }
@@ -264,7 +287,7 @@ func (w *Worker) deliver(ctx context.Context, b trail.Batch) error {
 		if err == nil {
 			w.m.events.Add(float64(len(b.Lines)))
 			w.events.Add(int64(len(b.Lines)))
-			w.m.stage("emit", w.Now().Sub(began))
+			w.m.sinkSeconds.Observe(w.Now().Sub(began).Seconds())
 			w.sinkError(nil)
 			return nil
 		}
@@ -300,22 +323,23 @@ type budget struct {
 	sem      *semaphore.Weighted
 	total    int64
 	inFlight atomic.Int64
+	gauge    prometheus.Gauge
 }
 
-func newBudget(total int64) *budget {
-	return &budget{sem: semaphore.NewWeighted(total), total: total}
+func newBudget(total int64, gauge prometheus.Gauge) *budget {
+	return &budget{sem: semaphore.NewWeighted(total), total: total, gauge: gauge}
 }
 
 func (b *budget) acquire(ctx context.Context, n int64) error {
 	if err := b.sem.Acquire(ctx, n); err != nil {
 		return err
 	}
-	b.inFlight.Add(n)
+	b.gauge.Set(float64(b.inFlight.Add(n)))
 	return nil
 }
 
 func (b *budget) release(n int64) {
-	b.inFlight.Add(-n)
+	b.gauge.Set(float64(b.inFlight.Add(-n)))
 	b.sem.Release(n)
 }
 

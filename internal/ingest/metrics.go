@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +19,88 @@ type Metrics struct {
 	attestationDelay                    prometheus.Histogram
 	memoryBudget                        prometheus.Gauge
 	verifiedUntil, gaps                 *prometheus.GaugeVec
+	inFlight                            prometheus.Gauge
+	eventAge, sinkSeconds               prometheus.Histogram
+	fetched                             prometheus.Counter
+	stateConflicts                      prometheus.Counter
+	accounts                            accounts
+}
+
+// accounts keep the identities: everything that came in has exactly one
+// outcome or is in flight. They change under one lock, so that a scrape never
+// sees half a change.
+type accounts struct {
+	mu      sync.Mutex
+	objects outcomes // log files
+	records outcomes // their events
+}
+
+// outcomes counts what came in by what became of it. returned is what could
+// not be dealt with and comes in again.
+type outcomes struct {
+	in, emitted, quarantined, returned, inFlight int64
+}
+
+func (o outcomes) unaccounted() int64 {
+	return o.in - o.emitted - o.quarantined - o.returned - o.inFlight
+}
+
+// begin notes a log that comes in; end must follow.
+func (a *accounts) begin() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.objects.in++
+	a.objects.inFlight++
+}
+
+// end notes what became of a log.
+func (a *accounts) end(quarantined bool, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.objects.inFlight--
+	switch {
+	case err != nil:
+		a.objects.returned++
+	case quarantined:
+		a.objects.quarantined++
+	default:
+		a.objects.emitted++
+	}
+}
+
+// lines notes the records of one pass over a log: those that were taken up, and
+// of them those that were emitted and those that have no line.
+func (a *accounts) lines(taken, emitted, odd int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.records.in += int64(taken)
+	a.records.emitted += int64(emitted)
+	a.records.quarantined += int64(odd)
+	a.records.returned += int64(taken - emitted - odd)
+}
+
+var (
+	outcomeDesc     = prometheus.NewDesc("outcomes_total", "What became of log files (objects) and events (records); returned ones come in again.", []string{"kind", "outcome"}, nil)
+	unaccountedDesc = prometheus.NewDesc("unaccounted", "What came in and has neither an outcome nor is in flight: must be 0.", []string{"kind"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (a *accounts) Describe(ch chan<- *prometheus.Desc) {
+	ch <- outcomeDesc
+	ch <- unaccountedDesc
+}
+
+// Collect implements prometheus.Collector.
+func (a *accounts) Collect(ch chan<- prometheus.Metric) {
+	a.mu.Lock()
+	kinds := map[string]outcomes{"objects": a.objects, "records": a.records}
+	a.mu.Unlock()
+	for kind, o := range kinds {
+		for outcome, n := range map[string]int64{"emitted": o.emitted, "quarantined": o.quarantined, "returned": o.returned} {
+			ch <- prometheus.MustNewConstMetric(outcomeDesc, prometheus.CounterValue, float64(n), kind, outcome)
+		}
+		ch <- prometheus.MustNewConstMetric(unaccountedDesc, prometheus.GaugeValue, float64(o.unaccounted()), kind)
+	}
 }
 
 // chainsMost caps the label sets of the chain gauges: beyond it the chains of
@@ -38,12 +121,18 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		sinkRetries:      counter("sink_retries_total", "Batches that a sink refused and that were tried again."),
 		stages:           prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "stage_seconds", Help: "Time that one log file spends in a stage.", Buckets: prometheus.ExponentialBuckets(0.001, 3, 12)}, []string{"stage"}),
 		attestationDelay: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "attestation_delay_seconds", Help: "From a digest's end until its events are durable downstream.", Buckets: prometheus.ExponentialBuckets(60, 2, 14)}),
+		inFlight:         prometheus.NewGauge(prometheus.GaugeOpts{Name: "in_flight_bytes", Help: "Bytes reserved for log files in flight."}),
+		eventAge:         prometheus.NewHistogram(prometheus.HistogramOpts{Name: "event_age_seconds", Help: "From a log file's oldest event until it is durable downstream.", Buckets: prometheus.ExponentialBuckets(60, 2, 14)}),
+		sinkSeconds:      prometheus.NewHistogram(prometheus.HistogramOpts{Name: "sink_seconds", Help: "Time that the sinks take for a batch, retries included.", Buckets: prometheus.ExponentialBuckets(0.001, 3, 12)}),
+		fetched:          counter("fetched_bytes_total", "Stored bytes read from sources."),
+		stateConflicts:   counter("state_conflicts_total", "Heads that somebody else had changed."),
 		memoryBudget:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "memory_budget_bytes", Help: "Bytes that log files in flight may hold."}),
 		verifiedUntil:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "chain_verified_until_timestamp_seconds", Help: "End of the chain's newest proven digest."}, chain),
 		gaps:             prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "chain_gaps", Help: "Gaps found in the chain since the worker started."}, chain),
 	}
 	r.MustRegister(m.digests, m.logs, m.findings, m.unverified, m.events, m.inflated, m.deadLetters, m.sinkRetries,
-		m.stages, m.attestationDelay, m.memoryBudget, m.verifiedUntil, m.gaps)
+		m.stages, m.attestationDelay, m.memoryBudget, m.verifiedUntil, m.gaps,
+		m.inFlight, m.eventAge, m.sinkSeconds, m.fetched, m.stateConflicts, &m.accounts)
 	for _, result := range []string{"valid", "invalid"} { // shown from the start, so that an alert can tell 0 from unknown
 		m.digests.WithLabelValues(result)
 		m.logs.WithLabelValues(result)

@@ -3,9 +3,11 @@ package ingest
 import (
 	"context"
 	"errors"
+	"io"
 	"time"
 
 	"github.com/trailseal/trailseal/internal/discover"
+	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
@@ -166,4 +168,29 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-t.C:
 		return nil
 	}
+}
+
+// counting counts the bytes that are read.
+type counting struct {
+	fetch.Objects
+	m *Metrics
+}
+
+func (c counting) Get(ctx context.Context, o trail.Object) (io.ReadCloser, map[string]string, error) {
+	body, meta, err := c.Objects.Get(ctx, o)
+	if err == nil {
+		body = countedBody{body, c.m}
+	}
+	return body, meta, err
+}
+
+type countedBody struct {
+	io.ReadCloser
+	m *Metrics
+}
+
+func (b countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.m.fetched.Add(float64(n))
+	return n, err
 }

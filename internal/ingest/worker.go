@@ -64,7 +64,7 @@ func Run(ctx context.Context, c Config) (Outcome, error) { return New(c).Run(ctx
 // New returns a worker that has not begun.
 func New(c Config) *Worker {
 	w := &Worker{
-		Config: c, m: c.Metrics, budget: newBudget(c.Memory),
+		Config: c, m: c.Metrics, budget: newBudget(c.Memory, c.Metrics.inFlight),
 		keys:      prove.NewKeyring(c.Keys, c.Since, c.Now(), c.Now),
 		buffers:   sync.Pool{New: func() any { return new(bytes.Buffer) }},
 		logPlaces: semaphore.NewWeighted(int64(c.Concurrency)),
@@ -97,7 +97,7 @@ func (w *Worker) Run(ctx context.Context) (Outcome, error) {
 const walksAtOnce = 64
 
 func (w *Worker) newSource(s Source) *source {
-	src := &source{Source: s, fetcher: fetch.New(s.Objects, w.Concurrency+walksAtOnce*aheadDigests)}
+	src := &source{Source: s, fetcher: fetch.New(counting{s.Objects, w.m}, w.Concurrency+walksAtOnce*aheadDigests)}
 	src.fetcher.Plain = s.IsCopy()
 	src.finder = &discover.Finder{
 		Objects: s.Objects, Source: s.Source, Concurrency: 16,
@@ -140,27 +140,33 @@ func (w *Worker) follower(s *source, name trail.Chain) *follower {
 func (w *Worker) kick(ctx context.Context, f *follower) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.again = true
 	if f.running || ctx.Err() != nil {
 		return
 	}
 	f.running = true
 	w.group.Go(func() error {
-		err := f.run(ctx)
-		if errors.Is(err, ErrHalt) {
-			return err
+		for f.kicked() {
+			if err := f.run(ctx); errors.Is(err, ErrHalt) {
+				return err
+			}
 		}
 		return ctx.Err()
 	})
 }
 
+// kicked reports whether the chain is to be followed once more. Where not, it
+// stops running in the same step: a kick comes before it or starts anew.
+func (f *follower) kicked() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.running, f.again = f.again, false
+	return f.running
+}
+
 // run follows the chain and, after a failure, tries again later: no other
 // chain waits for it.
 func (f *follower) run(ctx context.Context) error {
-	defer func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.running = false
-	}()
 	for try := 0; ; try++ {
 		err := f.runOnce(ctx)
 		f.mu.Lock()

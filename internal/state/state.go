@@ -12,6 +12,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/trailseal/trailseal/pkg/trail"
 )
 
 // Store keeps small values by name. It is safe for concurrent use.
@@ -31,7 +33,7 @@ type Store interface {
 
 // Errors that callers act on.
 var (
-	ErrConflict = errors.New("changed by somebody else")
+	ErrConflict = trail.ErrConflict
 	ErrLocked   = errors.New("in use by another process")
 	ErrCorrupt  = errors.New("corrupt")
 	ErrVersion  = errors.New("written by a newer version")

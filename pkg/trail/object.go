@@ -30,3 +30,7 @@ var (
 	ErrArchived  = errors.New("archived: restore it first")
 	ErrThrottled = errors.New("throttled")
 )
+
+// ErrConflict is wrapped by the error of a compare-and-swap that found another
+// value than the one expected.
+var ErrConflict = errors.New("changed by somebody else")
