@@ -108,7 +108,7 @@ func (p *pages) page(id uint64) ([]byte, error) {
 		return nil, err
 	}
 	more := uint64(ne.Uint32(header[12:]))
-	if ne.Uint64(header[:]) != id || more >= p.end-id {
+	if ne.Uint64(header[:]) != id {
 		return nil, fmt.Errorf("page %d: bad header", id)
 	}
 	for i := id; i <= id+more; i++ {
