@@ -31,6 +31,7 @@ var internalImports = map[string][]string{
 	"internal/inflate":      {},
 	"internal/notify":       {},
 	"internal/provenance":   {},
+	"internal/queue":        {"internal/finding", "internal/notify"},
 	"internal/fetch":        {"internal/finding", "internal/inflate"},
 	"internal/report":       {"internal/finding"},
 	"internal/discover":     {"internal/fetch", "internal/finding"},
