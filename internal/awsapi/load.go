@@ -20,6 +20,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/smithy-go/logging"
+	smithymw "github.com/aws/smithy-go/middleware"
 )
 
 // Defaults of Options.
@@ -54,6 +55,10 @@ type Options struct {
 	IdleTimeout time.Duration
 	// MaxBackoff is the longest pause between two attempts.
 	MaxBackoff time.Duration
+	// OnRequest, unless nil, is told of each attempt of a request: the service
+	// and operation as the SDK names them, and the HTTP status or throttled,
+	// canceled, none. It is called from many goroutines.
+	OnRequest func(service, operation, code string)
 }
 
 // Client is a loaded configuration. Its services share credentials.
@@ -74,6 +79,9 @@ func Load(ctx context.Context, o Options) (*Client, error) {
 	}
 	if o.Profile != "" {
 		load = append(load, config.WithSharedConfigProfile(o.Profile))
+	}
+	if o.OnRequest != nil {
+		load = append(load, config.WithAPIOptions([]func(*smithymw.Stack) error{observe(o.OnRequest)}))
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, load...)
 	if err != nil {

@@ -1,0 +1,78 @@
+package awsapi_test
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/trailseal/trailseal/internal/awsapi"
+	"github.com/trailseal/trailseal/internal/testaws"
+)
+
+// Each attempt is told of, and nothing that an answer says of itself becomes a
+// code.
+func TestOnRequest(t *testing.T) {
+	ok := map[string]int{"S3 HeadBucket 200": 1, "S3 GetObject 200": 1}
+	for name, tt := range map[string]struct {
+		fault testaws.Fault
+		want  map[string]int
+	}{
+		"control":           {testaws.Fault{Op: "None"}, ok},
+		"twice unavailable": {testaws.Fault{Status: 500, Code: "InternalError", Times: 2}, map[string]int{"S3 HeadBucket 200": 1, "S3 GetObject 500": 2, "S3 GetObject 200": 1}},
+		"throttled":         {testaws.Fault{Status: 400, Code: "ThrottlingException", Times: 1}, map[string]int{"S3 HeadBucket 200": 1, "S3 GetObject throttled": 1, "S3 GetObject 200": 1}},
+		"503":               {testaws.SlowDown(), map[string]int{"S3 HeadBucket 200": 1, "S3 GetObject throttled": 3}},
+		"denied":            {testaws.AccessDenied(), map[string]int{"S3 HeadBucket 200": 1, "S3 GetObject 403": 1}},
+		"a made-up code":    {testaws.Fault{Status: 418, Code: "made-up-4711", Message: "x"}, map[string]int{"S3 HeadBucket 200": 1, "S3 GetObject 418": 1}},
+		"a made-up status":  {testaws.Fault{Status: 999, Code: "x", Message: "x"}, map[string]int{"S3 HeadBucket 200": 1, "S3 GetObject none": 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, _ := world()
+			s := serve(t, w)
+			tt.fault.Op = cmp.Or(tt.fault.Op, "GetObject")
+			s.Fail(tt.fault)
+			got, tell := counter()
+			_, _ = get(t.Context(), load(t, func(o *awsapi.Options) { o.OnRequest = tell }).S3(), key)
+			if !maps.Equal(got, tt.want) {
+				t.Errorf("%v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestOnRequestWithoutAnswer(t *testing.T) {
+	w, _ := world()
+	s := serve(t, w)
+	got, tell := counter()
+	api := load(t, func(o *awsapi.Options) { o.OnRequest = tell })
+	s.Fail(testaws.Fault{Op: "ListPublicKeys", Reset: true})
+	_, err := api.CloudTrail().PublicKeys(t.Context(), "us-east-1", from, to)
+	expect(t, err, "list public keys")
+	if want := map[string]int{"CloudTrail ListPublicKeys none": 3}; !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	s.Heal()
+	clear(got)
+	s.Fail(testaws.Fault{Op: "ListPublicKeys", Delay: time.Minute})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := api.CloudTrail().PublicKeys(ctx, "us-east-1", from, to); err == nil {
+		t.Error("no error")
+	}
+	if want := map[string]int{"CloudTrail ListPublicKeys canceled": 1}; !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// counter counts what OnRequest is told; the map is read when nothing runs.
+func counter() (map[string]int, func(service, operation, code string)) {
+	var mu sync.Mutex
+	got := map[string]int{}
+	return got, func(service, operation, code string) {
+		mu.Lock()
+		defer mu.Unlock()
+		got[service+" "+operation+" "+code]++
+	}
+}
