@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/trailseal/trailseal/internal/discover"
+	"github.com/trailseal/trailseal/internal/disposition"
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/prove"
@@ -149,19 +150,22 @@ func (f *follower) take(ctx context.Context, g got, newer *got) error {
 		return nil
 	}
 	a := f.judge(ctx, g, newer)
-	switch {
-	case a.Unknown != nil && errors.Is(a.Unknown, digest.ErrUnsigned):
-		f.m.unverified.WithLabelValues(string(finding.NoSignature)).Inc()
-		return fmt.Errorf("digest %s: %w: %w", g.at, errWaits, a.Unknown)
-	case a.Unknown != nil:
-		f.m.unverified.WithLabelValues(string(fetch.ReasonOf(a.Unknown))).Inc()
-		return fmt.Errorf("digest %s: %w", g.at, a.Unknown)
-	case a.Wrong != "":
+	fate := disposition.Of(disposition.Trouble{What: disposition.Digest, Err: a.Unknown, Class: a.Wrong, Proven: a.Proven})
+	if fate.Class != "" {
 		if err := f.findDigest(ctx, a.Wrong, g.at, g.End, a.Detail, a.Evidence); err != nil {
 			return err
 		}
 	}
-	if !a.Proven {
+	switch fate.Fate {
+	case disposition.Wait:
+		f.m.unverified.WithLabelValues(string(fate.Reason)).Inc()
+		if fate.Reason == finding.NoSignature {
+			return fmt.Errorf("digest %s: %w: %w", g.at, errWaits, a.Unknown)
+		}
+		return fmt.Errorf("digest %s: %w", g.at, a.Unknown)
+	case disposition.Release:
+		return a.Unknown
+	case disposition.Quarantine:
 		f.m.digests.WithLabelValues("invalid").Inc()
 		return f.pass(ctx, g.DigestKey, func(h *head) {
 			h.Bad = append(h.Bad, g.DigestKey.String())

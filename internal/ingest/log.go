@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/trailseal/trailseal/internal/discover"
+	"github.com/trailseal/trailseal/internal/disposition"
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/inflate"
@@ -46,29 +47,26 @@ func (l *logFile) emit(ctx context.Context) error {
 }
 
 func (l *logFile) deal(ctx context.Context) error {
-	if err := l.signed.CheckLog(l.Log, l.name.Place); err != nil {
-		return l.quarantine(ctx, finding.LogMisplaced, err)
-	}
-	var err error
-	for _, l.at = range l.source.Locate(l.found.Place, l.Location()) {
-		if err = l.read(ctx); !errors.Is(err, fs.ErrNotExist) {
-			break
+	err := l.signed.CheckLog(l.Log, l.name.Place)
+	if err == nil {
+		for _, l.at = range l.source.Locate(l.found.Place, l.Location()) {
+			if err = l.read(ctx); !errors.Is(err, fs.ErrNotExist) {
+				break
+			}
 		}
 	}
-	switch {
-	case err == nil:
+	switch d := disposition.Of(disposition.Trouble{What: disposition.Log, Err: err}); d.Fate {
+	case disposition.Emit:
 		l.m.logs.WithLabelValues("valid").Inc()
 		l.m.inflated.Add(float64(l.sum.Inflated))
 		if !l.Oldest.IsZero() {
 			l.m.eventAge.Observe(l.Now().Sub(l.Oldest).Seconds())
 		}
 		return nil
-	case errors.Is(err, digest.ErrModified):
-		return l.quarantine(ctx, finding.LogModified, errors.New("its content is not what was signed for"))
-	case errors.Is(err, fs.ErrNotExist):
-		return l.quarantine(ctx, finding.LogMissing, errors.New("listed, and not there"))
-	case inflate.IsContainer(err):
-		return l.quarantine(ctx, finding.LogCorrupt, err)
+	case disposition.Quarantine:
+		return l.quarantine(ctx, d.Class, err)
+	case disposition.Wait:
+		l.m.unverified.WithLabelValues(string(d.Reason)).Inc()
 	}
 	return fmt.Errorf("log %s: %w", l.at, err)
 }
@@ -81,7 +79,14 @@ func (l *logFile) quarantine(ctx context.Context, class finding.Class, why error
 	if class == finding.LogModified {
 		e.Got = l.sum.Sum.String()
 	}
-	return l.find(ctx, finding.Finding{Class: class, Subject: l.subject(), Detail: why.Error(), Evidence: e})
+	detail := why.Error()
+	switch class {
+	case finding.LogModified:
+		detail = "its content is not what was signed for"
+	case finding.LogMissing:
+		detail = "listed, and not there"
+	}
+	return l.find(ctx, finding.Finding{Class: class, Subject: l.subject(), Detail: detail, Evidence: e})
 }
 
 func (l *logFile) subject() finding.Subject {
