@@ -58,6 +58,13 @@ func TestIsAStore(t *testing.T) {
 	})
 }
 
+func TestMemoryIsAStore(t *testing.T) {
+	statetest.Run(t, func(*testing.T) func() state.Store {
+		m := state.NewMemory()
+		return func() state.Store { return m }
+	})
+}
+
 func open(t *testing.T, path string) *state.File {
 	t.Helper()
 	f, err := state.OpenFile(path)

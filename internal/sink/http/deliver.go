@@ -3,6 +3,7 @@ package http
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -109,7 +110,11 @@ func (s *Sink) attempt(ctx context.Context, p part) outcome {
 	r.Header = s.header.Clone()
 	s.Counters.Requests.Add(1)
 	a, err := s.client.Do(r)
-	if err != nil {
+	var untrusted *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &untrusted): // nothing was sent, and waiting makes nobody trusted
+		return outcome{fail: errors.New(s.clean(err))}
+	case err != nil:
 		return outcome{again: p, cause: s.clean(err)}
 	}
 	defer a.Body.Close()

@@ -6,8 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"log/slog"
 	nethttp "net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -237,11 +240,27 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
+// A server whose certificate nobody vouches for gets nothing, and nobody waits
+// for it; the same one is fine for who trusts it.
+func TestUntrusted(t *testing.T) {
+	asked := 0
+	srv := httptest.NewUnstartedServer(nethttp.HandlerFunc(func(nethttp.ResponseWriter, *nethttp.Request) { asked++ }))
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS()
+	defer srv.Close()
+	if err := open(t, http.Options{URL: srv.URL}).Emit(t.Context(), sinktest.Batch(1, 1)); err == nil || !strings.Contains(err.Error(), "certificate") || asked != 0 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+	if err := open(t, http.Options{URL: srv.URL, Transport: srv.Client().Transport}).Emit(t.Context(), sinktest.Batch(1, 1)); err != nil || asked != 1 {
+		t.Errorf("trusted: asked %d times: %v", asked, err)
+	}
+}
+
 // Nothing that the configuration holds shows in errors or logs, even if the
 // server repeats it.
 func TestSecrets(t *testing.T) {
 	secret := []string{"hunter22", "tok/en+1", "Zm9v", "querysecret", "aHVudGVyMjI", "pathtokenpathtoken", "dXNlcjpodW50ZXIyMg"}
-	var log bytes.Buffer
+	var logged bytes.Buffer
 	for _, tt := range []struct {
 		name string
 		do   roundTrip
@@ -264,7 +283,7 @@ func TestSecrets(t *testing.T) {
 			s := open(t, http.Options{
 				URL: "https://user:hunter22@h.example/pathtokenpathtoken/x?api_key=querysecret", Index: "i",
 				Header: nethttp.Header{"X-Api-Key": {"tok/en+1"}, "X-Other": {"Token Zm9v"}},
-				Log:    slog.New(slog.NewTextHandler(&log, nil)), Transport: tt.do,
+				Log:    slog.New(slog.NewTextHandler(&logged, nil)), Transport: tt.do,
 			})
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 			defer cancel()
@@ -273,14 +292,14 @@ func TestSecrets(t *testing.T) {
 				t.Fatalf("error %v", err)
 			}
 			for _, hidden := range secret {
-				if strings.Contains(err.Error(), hidden) || strings.Contains(log.String(), hidden) {
-					t.Errorf("%q shows in %v or\n%s", hidden, err, log.String())
+				if strings.Contains(err.Error(), hidden) || strings.Contains(logged.String(), hidden) {
+					t.Errorf("%q shows in %v or\n%s", hidden, err, logged.String())
 				}
 			}
 		})
 	}
-	if !strings.Contains(log.String(), "sink attempt failed") {
-		t.Errorf("logged: %q", log.String())
+	if !strings.Contains(logged.String(), "sink attempt failed") {
+		t.Errorf("logged: %q", logged.String())
 	}
 	for _, bad := range []string{"https://user:hunter22@h:x/", "https://user:hunter22@", "ftp://user:hunter22@h/", "://hunter22", ""} {
 		if _, err := http.New(http.Options{URL: bad}); err == nil || strings.Contains(err.Error(), "hunter22") {
