@@ -103,13 +103,14 @@ func (l *logFile) subject() finding.Subject {
 // read reads the log in the class that the chain's last one had, and goes up
 // from there.
 func (l *logFile) read(ctx context.Context) error {
-	for c := int(l.class.Load()); c < len(classes); c++ {
-		err := l.readHeld(ctx, classes[c])
+	for n := int(l.class.Load()); n < len(classes); n++ {
+		err := l.readHeld(ctx, n)
 		if !errors.Is(err, inflate.ErrTooLarge) {
+			l.class.Store(int32(fits(l.sum.Inflated)))
 			return err
 		}
-		l.class.Store(int32(min(c+1, len(classes)-1)))
 	}
+	l.class.Store(int32(len(classes) - 1))
 	return l.readLarge(ctx)
 }
 
@@ -122,13 +123,15 @@ func (l *logFile) here() digest.Log {
 
 // readHeld reads a log that is small enough to be held inflated until its hash
 // is known.
-func (l *logFile) readHeld(ctx context.Context, c class) (err error) {
+func (l *logFile) readHeld(ctx context.Context, n int) (err error) {
+	c := classes[n]
 	if err := l.budget.acquire(ctx, c.reserve); err != nil {
 		return err
 	}
 	defer l.budget.release(c.reserve)
-	b := l.buffers.Get().(*bytes.Buffer)
-	defer l.buffers.Put(b)
+	scratch := l.scratch[n].Get().(*scratch)
+	defer l.scratch[n].Put(scratch)
+	b := &scratch.inflated
 	small := *l.fetcher
 	small.MaxLog = c.inflated
 	began := l.Now()
@@ -139,7 +142,7 @@ func (l *logFile) readHeld(ctx context.Context, c class) (err error) {
 	l.m.stage("fetch", l.Now().Sub(began))
 	began = l.Now()
 	defer func() { l.m.stage("emit", l.Now().Sub(began)) }()
-	return l.lines(ctx, &part{most: c.lines}, func(s *trail.Splitter) error {
+	return l.lines(ctx, &part{most: c.lines, lineBuffers: &scratch.lines}, func(s *trail.Splitter) error {
 		_, err := s.Write(b.Bytes())
 		return err
 	})
@@ -164,7 +167,7 @@ func (l *logFile) readLarge(ctx context.Context) error {
 	if err := l.Check(l.sum.Sum); err != nil {
 		return err
 	}
-	return l.lines(ctx, &part{size: partBytes}, func(s *trail.Splitter) error {
+	return l.lines(ctx, &part{size: partBytes, lineBuffers: new(lineBuffers)}, func(s *trail.Splitter) error {
 		_, _, err := inflate.Copy(s, bytes.NewReader(stored), o)
 		return err
 	})
@@ -173,8 +176,9 @@ func (l *logFile) readLarge(ctx context.Context) error {
 // lines splits proven bytes into records and emits them as lines.
 func (l *logFile) lines(ctx context.Context, p *part, write func(*trail.Splitter) error) error {
 	p.ctx, p.log = ctx, l
-	p.lines = provenance.NewLog(l.Raw, l.Log, l.signed.Location(), l.signed.Fingerprint)
-	defer func() { l.m.accounts.lines(p.lines.Records(), p.emitted, p.odd) }()
+	p.reset()
+	p.made = provenance.NewLog(l.Raw, l.Log, l.signed.Location(), l.signed.Fingerprint)
+	defer func() { l.m.accounts.lines(p.made.Records(), p.emitted, p.odd) }()
 	s := trail.Splitter{Record: p.record}
 	if err := errors.Join(write(&s), s.Close()); err != nil {
 		if errors.Is(err, trail.ErrRecords) {
@@ -191,36 +195,55 @@ func (l *logFile) notRecords(ctx context.Context, p *part, why error) error {
 	if err := p.flush(); err != nil {
 		return err
 	}
-	return l.quarantine(ctx, finding.LogCorrupt, fmt.Errorf("proven, and malformed after %d records: %w", p.lines.Records(), why))
+	return l.quarantine(ctx, finding.LogCorrupt, fmt.Errorf("proven, and malformed after %d records: %w", p.made.Records(), why))
 }
 
 // part gathers the lines of a proven log and emits them. A log that is held
 // inflated is one part; a larger one has several, whose ends depend on its
 // bytes alone, so that a repeat has the same.
 type part struct {
-	ctx   context.Context
-	log   *logFile
-	lines *provenance.Log
-	size  int // of a part; 0: the log is one part
-	most  int // of the log's one part: one with more lines than its size suggests is treated as a larger log
-	n     int // parts so far
+	ctx  context.Context
+	log  *logFile
+	made *provenance.Log
+	size int // of a part; 0: the log is one part
+	most int // of the log's one part: one with more lines than its size suggests is treated as a larger log
+	n    int // parts so far
 
 	emitted, odd int // records
 
-	buf  []byte // the lines, one after the other
-	ends []int  // of the lines in buf
-	ids  []string
+	*lineBuffers
+}
+
+// lineBuffers hold the lines of a part.
+type lineBuffers struct {
+	buf    []byte // the lines, one after the other
+	ends   []int  // of the lines in buf
+	ids    []byte // likewise
+	idEnds []int
+	lines  [][]byte
+}
+
+func (b *lineBuffers) reset() {
+	b.buf, b.ends, b.ids, b.idEnds, b.lines = b.buf[:0], b.ends[:0], b.ids[:0], b.idEnds[:0], b.lines[:0]
+}
+
+// scratch is what a held log needs. Each class has its own, so that none keeps
+// more than its logs reserve.
+type scratch struct {
+	inflated bytes.Buffer
+	lines    lineBuffers
 }
 
 // record takes the next record of the log.
 func (p *part) record(record []byte) error {
-	line, id, err := p.lines.Line(p.buf, record)
+	line, ids, err := p.made.Line(p.buf, p.ids, record)
 	if err != nil {
 		p.odd++
-		return p.log.oddRecord(p.ctx, p.lines.Records()-1, record)
+		return p.log.oddRecord(p.ctx, p.made.Records()-1, record)
 	}
 	p.log.watch(record)
-	p.buf, p.ends, p.ids = line, append(p.ends, len(line)), append(p.ids, id)
+	p.buf, p.ends = line, append(p.ends, len(line))
+	p.ids, p.idEnds = ids, append(p.idEnds, len(ids))
 	switch {
 	case p.size > 0 && len(p.buf) >= p.size:
 		return p.flush()
@@ -235,17 +258,20 @@ func (p *part) flush() error {
 	if len(p.ends) == 0 {
 		return nil
 	}
-	b := trail.Batch{Log: trail.Object{Bucket: p.log.Bucket, Key: p.log.Object}, Part: p.n, IDs: p.ids, Lines: make([][]byte, len(p.ends))}
-	start := 0
+	b := trail.Batch{Log: trail.Object{Bucket: p.log.Bucket, Key: p.log.Object}, Part: p.n, IDs: make([]string, len(p.ends)), Lines: p.lines}
+	ids, start, idStart := string(p.ids), 0, 0
 	for i, end := range p.ends {
-		b.Lines[i], start = p.buf[start:end:end], end
+		b.Lines = append(b.Lines, p.buf[start:end:end])
+		b.IDs[i] = ids[idStart:p.idEnds[i]]
+		start, idStart = end, p.idEnds[i]
 	}
+	p.lines = b.Lines
 	if err := p.log.deliver(p.ctx, b); err != nil {
 		return err
 	}
 	p.n++
 	p.emitted += len(p.ends)
-	p.buf, p.ends, p.ids = p.buf[:0], p.ends[:0], p.ids[:0]
+	p.reset()
 	return nil
 }
 
@@ -362,6 +388,17 @@ type class struct {
 var classes = [...]class{
 	{inflated: 512 << 10, lines: 1280 << 10, reserve: 2 << 20},
 	{inflated: 4 << 20, lines: 10 << 20, reserve: 16 << 20},
+	{inflated: 16 << 20, lines: 40 << 20, reserve: 64 << 20},
+}
+
+// fits returns the class for logs of a size.
+func fits(inflated int64) int {
+	for n, c := range classes {
+		if inflated <= c.inflated {
+			return n
+		}
+	}
+	return len(classes) - 1
 }
 
 // Of a log beyond the classes its compressed bytes are held, and a part of its

@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -27,10 +26,10 @@ type Worker struct {
 	m         *Metrics
 	keys      *prove.Keyring
 	budget    *budget
-	buffers   sync.Pool
-	logPlaces *semaphore.Weighted // log files in flight
-	walks     *semaphore.Weighted // chains in flight
-	group     *errgroup.Group     // every goroutine that follows
+	scratch   [len(classes)]sync.Pool // of *scratch
+	logPlaces *semaphore.Weighted     // log files in flight
+	walks     *semaphore.Weighted     // chains in flight
+	group     *errgroup.Group         // every goroutine that follows
 	stops     stops
 	sources   []*source
 	events    atomic.Int64
@@ -66,10 +65,12 @@ func New(c Config) *Worker {
 	w := &Worker{
 		Config: c, m: c.Metrics, budget: newBudget(c.Memory, c.Metrics.inFlight),
 		keys:      prove.NewKeyring(c.Keys, c.Since, c.Now(), c.Now),
-		buffers:   sync.Pool{New: func() any { return new(bytes.Buffer) }},
 		logPlaces: semaphore.NewWeighted(int64(c.Concurrency)),
 		walks:     semaphore.NewWeighted(walksAtOnce),
 		chains:    map[string]*follower{}, told: map[string]bool{}, sourceErr: errNotYet,
+	}
+	for n := range w.scratch {
+		w.scratch[n].New = func() any { return new(scratch) }
 	}
 	w.m.memoryBudget.Set(float64(c.Memory))
 	for _, s := range c.Sources {
@@ -85,11 +86,14 @@ func (w *Worker) Run(ctx context.Context) (Outcome, error) {
 	for _, s := range w.sources {
 		group.Go(func() error { return w.pollAll(ctx, s) })
 	}
+	for _, a := range w.Announcers {
+		group.Go(func() error { return w.listen(ctx, a) })
+	}
 	err := group.Wait()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
 	}
-	w.release(errors.New("shutting down"))
+	w.release(errStopping)
 	return w.outcome(), err
 }
 
@@ -128,8 +132,8 @@ func (w *Worker) follower(s *source, name trail.Chain) *follower {
 	f := w.chains[id]
 	if f == nil {
 		f = &follower{
-			Worker: w, source: s, fetcher: s.fetcher, name: name, emitted: map[string]bool{},
-			known: map[trail.DigestKey]discover.Digest{}, waiting: map[trail.DigestKey][]func(error){},
+			Worker: w, source: s, fetcher: s.fetcher, name: name, emitted: map[string]bool{}, bad: map[string]bool{},
+			known: map[trail.DigestKey]discover.Digest{}, waiting: map[trail.DigestKey][]func(error){}, hinted: map[trail.DigestKey]bool{},
 		}
 		w.chains[id] = f
 	}
@@ -172,7 +176,13 @@ func (f *follower) run(ctx context.Context) error {
 		f.mu.Lock()
 		f.lastErr = err
 		f.mu.Unlock()
-		if err == nil || ctx.Err() != nil || errors.Is(err, ErrHalt) || errors.Is(err, errWaits) {
+		if err == nil || ctx.Err() != nil || errors.Is(err, ErrHalt) {
+			return err
+		}
+		if errors.Is(err, errWaits) || try+1 >= holdTries {
+			f.giveBack(err)
+		}
+		if errors.Is(err, errWaits) {
 			return err
 		}
 		f.Log.Warn("chain waits", "chain", f.name.String(), "try", try+1, "error", err)
@@ -185,8 +195,13 @@ func (f *follower) run(ctx context.Context) error {
 	}
 }
 
-// onceTries is how often a run that ends by itself tries a chain.
-const onceTries = 4
+// onceTries is how often a run that ends by itself tries a chain. After
+// holdTries announcements are given back; not later, since in such a run the
+// announcer waits for them.
+const (
+	onceTries = 4
+	holdTries = onceTries
+)
 
 func (f *follower) runOnce(ctx context.Context) error {
 	if err := f.walks.Acquire(ctx, 1); err != nil {

@@ -42,37 +42,41 @@ func NewLog(raw bool, l digest.Log, signed trail.Object, fingerprint string) *Lo
 // ErrNoObject: a record that is no JSON object has no line.
 var ErrNoObject = errors.New("record is no JSON object")
 
-// Line appends a record's line to dst and returns it with the event's id,
-// which is the same in every repeat. A record that is no object has none.
-func (l *Log) Line(dst, record []byte) (line []byte, id string, err error) {
+// Line appends a record's line to dst and the event's id to ids. The id is the
+// same in every repeat. A record that is no object has neither.
+func (l *Log) Line(dst, ids, record []byte) (line, id []byte, err error) {
 	n := l.n
 	l.n++
 	if len(record) < 2 || record[0] != '{' {
-		return dst, "", ErrNoObject
+		return dst, ids, ErrNoObject
 	}
-	id = l.id + "-" + strconv.Itoa(n)
+	start := len(ids)
+	ids = append(ids, l.id...)
+	ids = strconv.AppendInt(append(ids, '-'), int64(n), 10)
 	if l.raw {
-		return appendLine(dst, record), id, nil
+		return appendLine(dst, record), ids, nil
 	}
 	dst = append(dst, l.before...)
 	dst = strconv.AppendInt(dst, int64(n), 10)
-	dst = append(append(append(dst, l.after...), id...), `"}`...)
+	dst = append(append(append(dst, l.after...), ids[start:]...), `"}`...)
 	if rest := bytes.TrimLeft(record[1:], " \t\r\n"); len(rest) > 0 && rest[0] != '}' {
 		dst = append(dst, ',')
 	}
-	return appendLine(dst, record[1:]), id, nil
+	return appendLine(dst, record[1:]), ids, nil
 }
 
 // appendLine appends b without its line feeds: in JSON they stand between
 // tokens only.
 func appendLine(dst, b []byte) []byte {
-	for {
-		i := bytes.IndexAny(b, "\n\r")
-		if i < 0 {
-			return append(dst, b...)
-		}
-		dst, b = append(dst, b[:i]...), b[i+1:]
+	if bytes.IndexByte(b, '\n') < 0 && bytes.IndexByte(b, '\r') < 0 {
+		return append(dst, b...)
 	}
+	for _, c := range b {
+		if c != '\n' && c != '\r' {
+			dst = append(dst, c)
+		}
+	}
+	return dst
 }
 
 func quoted(s string) string {
