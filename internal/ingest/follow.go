@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/disposition"
 	"github.com/trailseal/trailseal/internal/fetch"
@@ -32,26 +34,34 @@ type follower struct {
 	// Owned by the goroutine that follows.
 	stored  []byte
 	emitted map[string]bool // logs of digests that are not finished, by location
+	walked  trail.DigestKey // before it, all that is there is known
 
-	mu      sync.Mutex // guards what follows
-	head    head       // written by the goroutine that follows, which reads it freely
-	loaded  bool       // head is what is stored; written by that goroutine, too
+	mu      sync.Mutex      // guards what follows
+	head    head            // written by the goroutine that follows, which reads it freely
+	loaded  bool            // head is what is stored; written by that goroutine, too
+	bad     map[string]bool // keys of quarantined digests after the head's cursor
 	known   map[trail.DigestKey]discover.Digest
 	waiting map[trail.DigestKey][]func(error) // told when a digest is dealt with
+	hinted  map[trail.DigestKey]bool          // known from announcers alone: perhaps not there
 	running bool
 	again   bool // kicked while running: what was announced may have been overlooked
 	lastErr error
 	late    bool // the head is known to be late
 }
 
-// announce makes a digest known. dealt, which may be nil, is called once it is
-// dealt with, or with an error if the worker ends before.
+// announce makes a digest known: one that is there or, with dealt, one that
+// someone says is. dealt is called once it is dealt with, or with an error if
+// the chain waits or the worker ends before; under a lock, so it never blocks.
 func (f *follower) announce(d discover.Digest, dealt func(error)) {
 	f.mu.Lock()
-	done := f.loaded && f.head.isPast(d.DigestKey)
+	done := f.loaded && f.isPast(d.DigestKey)
 	if !done {
+		_, known := f.known[d.DigestKey]
 		f.known[d.DigestKey] = d
-		if dealt != nil {
+		if dealt == nil {
+			delete(f.hinted, d.DigestKey)
+		} else {
+			f.hinted[d.DigestKey] = !known || f.hinted[d.DigestKey]
 			f.waiting[d.DigestKey] = append(f.waiting[d.DigestKey], dealt)
 		}
 	}
@@ -67,7 +77,7 @@ func (f *follower) pending() []discover.Digest {
 	defer f.mu.Unlock()
 	var list []discover.Digest
 	for key, d := range f.known {
-		if f.head.isPast(key) {
+		if f.isPast(key) {
 			delete(f.known, key)
 			f.settleLocked(key, nil)
 			continue
@@ -84,6 +94,35 @@ func (f *follower) settleLocked(key trail.DigestKey, err error) {
 		dealt(err)
 	}
 	delete(f.waiting, key)
+	delete(f.hinted, key)
+}
+
+// notThere forgets a digest that nobody but an announcer knows of. Anyone may
+// have written the announcement: it is no finding and moves no head. If the
+// digest was there once, its successor names it.
+func (f *follower) notThere(g got) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !errors.Is(g.err, fs.ErrNotExist) || !f.hinted[g.DigestKey] {
+		return false
+	}
+	delete(f.known, g.DigestKey)
+	f.settleLocked(g.DigestKey, fmt.Errorf("announced digest %s: %w", g.at, g.err))
+	return true
+}
+
+// giveBack tells all who wait that the chain does, so that they are not held up
+// by it: an announcement comes again. What nobody else knows of is forgotten
+// till then, or a forged one would hold the chain.
+func (f *follower) giveBack(why error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for key := range f.waiting {
+		if f.hinted[key] {
+			delete(f.known, key)
+		}
+		f.settleLocked(key, why)
+	}
 }
 
 // errWaits: the newest digest of a copy has no signature yet.
@@ -100,7 +139,11 @@ func (f *follower) follow(ctx context.Context) error {
 		if len(list) == 0 {
 			return nil
 		}
-		if err := f.followList(ctx, list); err != nil {
+		err := f.followList(ctx, list)
+		if o := (*older)(nil); errors.As(err, &o) {
+			err = f.walkBack(ctx, o) // and begin anew, with what it found
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -146,7 +189,7 @@ func (f *follower) get(ctx context.Context, d discover.Digest) got {
 // take deals with a digest: those between the head and it first, then its own
 // logs, then the head. Nothing is dealt with twice in one run.
 func (f *follower) take(ctx context.Context, g got, newer *got) error {
-	if f.head.isPast(g.DigestKey) {
+	if f.isPast(g.DigestKey) || f.notThere(g) {
 		return nil
 	}
 	a := f.judge(ctx, g, newer)
@@ -167,9 +210,7 @@ func (f *follower) take(ctx context.Context, g got, newer *got) error {
 		return a.Unknown
 	case disposition.Quarantine:
 		f.m.digests.WithLabelValues("invalid").Inc()
-		return f.pass(ctx, g.DigestKey, func(h *head) {
-			h.Bad = append(h.Bad, g.DigestKey.String())
-		})
+		return f.pass(ctx, g.DigestKey, func(h *head) { h.quarantined(g.DigestKey) })
 	}
 	d := g.file.Digest
 	if err := f.join(ctx, g, d); err != nil {
@@ -180,15 +221,11 @@ func (f *follower) take(ctx context.Context, g got, newer *got) error {
 	}
 	f.m.digests.WithLabelValues("valid").Inc()
 	signature := g.file.Meta[digest.MetaSignature]
-	if err := f.pass(ctx, g.DigestKey, func(h *head) {
-		if !g.Backfill {
-			h.proven(d, signature)
-		}
-	}); err != nil {
+	if err := f.pass(ctx, g.DigestKey, func(h *head) { h.passed(d, g.DigestKey, signature) }); err != nil {
 		return err
 	}
 	if !g.Backfill {
-		f.m.verifiedUntil.WithLabelValues(labels(f.name)...).Set(float64(d.End.Unix()))
+		f.m.chain(f.m.verifiedUntil, f.name, func(g prometheus.Gauge) { g.Set(float64(d.End.Unix())) })
 	}
 	f.m.attestationDelay.Observe(f.Now().Sub(d.End).Seconds())
 	return nil
@@ -208,14 +245,29 @@ func (f *follower) judge(ctx context.Context, g got, newer *got) prove.Answer {
 // pass stores that a digest is dealt with and tells who waits for it: durable
 // downstream, then the head, then the acknowledgement.
 func (f *follower) pass(ctx context.Context, key trail.DigestKey, change func(*head)) error {
-	if err := f.advance(ctx, func(h *head) { h.passed(key); change(h) }); err != nil {
+	if err := f.advance(ctx, change); err != nil {
 		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.forgetLocked(key)
 	delete(f.known, key)
 	f.settleLocked(key, nil)
 	return nil
+}
+
+// forgetLocked keeps of the quarantined digests, to which key may belong now,
+// those that the head is not past.
+func (f *follower) forgetLocked(key trail.DigestKey) {
+	if key.End.After(f.head.Cursor) {
+		f.bad[key.String()] = true
+		return
+	}
+	for name := range f.bad {
+		if k, err := trail.ParseDigestKey(name); err != nil || !k.End.After(f.head.Cursor) {
+			delete(f.bad, name)
+		}
+	}
 }
 
 // emitLogs emits the logs of a proven digest, side by side. After a failure it

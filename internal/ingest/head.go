@@ -15,8 +15,11 @@ import (
 // head is how far a chain has been dealt with, as it is stored.
 type head struct {
 	Version int `json:"version"`
-	// Cursor is the end of the newest digest that was dealt with: its events
-	// are durable downstream, or it is quarantined.
+	// Cursor is the end of the newest proven digest that was dealt with: its
+	// events and all before are durable downstream, or quarantined. Anyone who
+	// may write to the bucket can make objects that are named like digests of
+	// any time: what is not proven never moves it. In a chain without a proven
+	// digest yet it says where to begin.
 	Cursor time.Time `json:"cursor,omitzero"`
 	// The newest proven digest, which the next one must name.
 	End       time.Time `json:"end,omitzero"`
@@ -24,7 +27,7 @@ type head struct {
 	Key       string    `json:"key,omitempty"`
 	Sum       string    `json:"sha256,omitempty"`
 	Signature string    `json:"signature,omitempty"` // as far as known
-	// Bad are the keys of quarantined digests since: the next one names one.
+	// Bad are the keys of quarantined digests after Cursor, the last badKept.
 	Bad []string `json:"bad,omitempty"`
 	// Done are the ends of the backfill digests dealt with, of the last days:
 	// they come in no order.
@@ -33,6 +36,10 @@ type head struct {
 }
 
 const headVersion = 1
+
+// badKept bounds what planted digests can make of a head. The rest is judged
+// again after a restart.
+const badKept = 1000
 
 // doneKept is how long a backfill digest is remembered as dealt with, counted
 // from its end.
@@ -55,19 +62,54 @@ func (f *follower) loadHead(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("load head of %s: %w", f.name, err)
 	}
-	var h head // anew: after a conflict nothing of the old one remains
-	if b != nil {
-		if err := json.Unmarshal(b, &h); err != nil {
-			return fmt.Errorf("load head of %s: %w", f.name, err)
-		}
-		if h.Version != headVersion {
-			return fmt.Errorf("load head of %s: version %d is not known", f.name, h.Version)
-		}
+	h, err := f.parseHead(b) // anew: after a conflict nothing of the old one remains
+	if err != nil {
+		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.head, f.stored, f.loaded = h, b, true
+	for _, key := range h.Bad {
+		f.bad[key] = true
+	}
 	return nil
+}
+
+func (f *follower) parseHead(b []byte) (h head, err error) {
+	if b == nil {
+		if !f.Since.IsZero() {
+			h.Cursor = f.Since.Add(-1).UTC()
+		}
+		return h, nil
+	}
+	if err := json.Unmarshal(b, &h); err != nil {
+		return h, fmt.Errorf("load head of %s: %w", f.name, err)
+	}
+	if h.Version != headVersion {
+		return h, fmt.Errorf("load head of %s: version %d is not known", f.name, h.Version)
+	}
+	return h, nil
+}
+
+// reached returns how far the chain was followed, by this run or an earlier
+// one. It is for whoever does not follow it; where the state cannot be read
+// it returns now, and what was not listed is fetched by its names.
+func (f *follower) reached(ctx context.Context) time.Time {
+	f.mu.Lock()
+	loaded, at := f.loaded, f.head.Cursor
+	f.mu.Unlock()
+	if loaded {
+		return at
+	}
+	b, err := f.State.Load(ctx, headName(f.name))
+	if err != nil {
+		return f.Now()
+	}
+	h, err := f.parseHead(b)
+	if err != nil {
+		return f.Now()
+	}
+	return h.Cursor
 }
 
 // advance stores the head with what change makes of it. Only when it returns
@@ -97,29 +139,44 @@ func (f *follower) advance(ctx context.Context, change func(*head)) error {
 	return nil
 }
 
-// passed marks a digest as dealt with.
-func (h *head) passed(d trail.DigestKey) {
-	if !d.Backfill {
-		if d.End.After(h.Cursor) {
-			h.Cursor = d.End
-		}
+// passed marks a proven digest as dealt with.
+func (h *head) passed(d *digest.Digest, key trail.DigestKey, signature string) {
+	if key.Backfill {
+		h.Done = slices.DeleteFunc(h.Done, func(t time.Time) bool { return key.End.Sub(t) > doneKept })
+		h.done(key)
 		return
 	}
-	h.Done = slices.DeleteFunc(h.Done, func(t time.Time) bool { return d.End.Sub(t) > doneKept })
-	if !slices.ContainsFunc(h.Done, d.End.Equal) {
-		h.Done = append(h.Done, d.End)
+	if d.End.After(h.Cursor) {
+		h.Cursor = d.End
+	}
+	h.End, h.Bucket, h.Key, h.Sum, h.Signature = d.End, d.Bucket, d.Object, d.Sum.String(), signature
+	h.Bad = slices.DeleteFunc(h.Bad, func(key string) bool {
+		k, err := trail.ParseDigestKey(key)
+		return err != nil || !k.End.After(h.Cursor)
+	})
+}
+
+// quarantined marks a digest as dealt with that is not proven.
+func (h *head) quarantined(key trail.DigestKey) {
+	if key.Backfill {
+		h.done(key)
+		return
+	}
+	h.Bad = append(h.Bad, key.String())
+	h.Bad = h.Bad[max(0, len(h.Bad)-badKept):]
+}
+
+func (h *head) done(key trail.DigestKey) {
+	if !slices.ContainsFunc(h.Done, key.End.Equal) {
+		h.Done = append(h.Done, key.End)
 	}
 }
 
-// proven makes a digest the chain's head.
-func (h *head) proven(d *digest.Digest, signature string) {
-	h.End, h.Bucket, h.Key, h.Sum, h.Signature, h.Bad = d.End, d.Bucket, d.Object, d.Sum.String(), signature, nil
-}
-
-// isPast reports whether a digest was dealt with.
-func (h *head) isPast(d trail.DigestKey) bool {
+// isPast reports whether a digest was dealt with. f.mu is held, or the caller
+// follows.
+func (f *follower) isPast(d trail.DigestKey) bool {
 	if d.Backfill {
-		return slices.ContainsFunc(h.Done, d.End.Equal)
+		return slices.ContainsFunc(f.head.Done, d.End.Equal)
 	}
-	return !d.End.After(h.Cursor)
+	return !d.End.After(f.head.Cursor) || f.bad[d.String()]
 }

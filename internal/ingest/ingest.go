@@ -56,11 +56,12 @@ type Source struct {
 
 // Config says what to follow and where to emit.
 type Config struct {
-	Sources  []Source
-	Keys     fetch.KeySource
-	State    State
-	Sink     Sink
-	Findings FindingSink
+	Sources    []Source
+	Announcers []Announcer
+	Keys       fetch.KeySource
+	State      State
+	Sink       Sink
+	Findings   FindingSink
 
 	Accounts, Regions, Trails []string      // only these; empty: all
 	Since                     time.Time     // where to begin in a chain never seen

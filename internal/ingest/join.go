@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/trailseal/trailseal/internal/discover"
+	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/prove"
 	"github.com/trailseal/trailseal/pkg/digest"
@@ -23,10 +24,12 @@ const window = time.Hour
 // there is a finding.
 func (f *follower) join(ctx context.Context, g got, d *digest.Digest) error {
 	h := &f.head
-	if g.Backfill || h.Key == "" {
-		return nil // in no order, or the first of its chain
-	}
-	if d.Previous == nil {
+	switch {
+	case g.Backfill: // in no order
+		return nil
+	case d.Previous == nil && h.Key == "":
+		return nil // the first of its chain
+	case d.Previous == nil:
 		return f.gap(ctx, g, d)
 	}
 	named, err := trail.ParseDigestKey(d.Previous.Object)
@@ -34,12 +37,14 @@ func (f *follower) join(ctx context.Context, g got, d *digest.Digest) error {
 	case err != nil || !sameChain(named.Chain, f.name) || !named.End.Before(d.End):
 		return f.findDigest(ctx, finding.ChainHole, g.at, g.End,
 			"names a digest of another chain, or one that is not older, as its predecessor: "+d.Previous.Object, prove.Evidence(d, ""))
+	case named.End.After(h.Cursor) && f.walked != g.DigestKey:
+		return &older{than: g.Digest, named: named, previous: *d.Previous}
 	case named.End.After(h.Cursor):
-		return f.between(ctx, g, d, named)
+		return f.missing(ctx, g, d, named)
+	case h.Key == "":
+		return nil // where to begin
 	case trail.Tail(d.Previous.Object) == trail.Tail(h.Key):
 		return f.link(ctx, g, d)
-	case slices.Contains(h.Bad, named.String()) || slices.ContainsFunc(h.Bad, func(k string) bool { return trail.Tail(k) == trail.Tail(d.Previous.Object) }):
-		return nil // told when it was quarantined
 	}
 	e := prove.Evidence(d, "")
 	e.From, e.To = h.End, d.Start
@@ -73,36 +78,102 @@ func (f *follower) gap(ctx context.Context, g got, d *digest.Digest) error {
 	if e.Event != nil {
 		detail += fmt.Sprintf("; %s by %s", e.Event.Name, e.Event.Actor)
 	}
-	f.m.gaps.WithLabelValues(labels(f.name)...).Inc()
+	f.m.chain(f.m.gaps, f.name, prometheus.Gauge.Inc)
 	return f.findDigest(ctx, finding.Gap, trail.Object{Bucket: g.at.Bucket}, h.End, detail, e)
 }
 
-// between deals with the digest that g names, and so with all between it and
-// the head; then g's own link is that to the new head.
-func (f *follower) between(ctx context.Context, g got, d *digest.Digest, named trail.DigestKey) error {
-	missing := d.Previous.Location()
-	for _, at := range f.source.Locate(g.Place, missing) {
-		file, err := f.fetcher.Digest(ctx, at)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if k, bad := trail.ParseDigestKey(at.Key); bad == nil {
-			named = k
-		}
-		older := got{Digest: discover.Digest{DigestKey: named, Bucket: at.Bucket}, at: at, file: file, err: err}
-		if err := f.take(ctx, older, &g); err != nil {
+// older is why a digest cannot be dealt with yet: there may be others between
+// the head and it, the one that it names first of all.
+type older struct {
+	than     discover.Digest
+	named    trail.DigestKey
+	previous digest.Previous
+}
+
+func (o *older) Error() string { return "the digests before " + o.than.String() + " come first" }
+
+// walkBack announces the digests that are there between the head and the one
+// that o is about, by the names that they give each other and, where one is
+// gone or bad, by the hour. However many there are, it holds one at a time.
+func (f *follower) walkBack(ctx context.Context, o *older) error {
+	found := false
+	key, at, signature := o.named, o.previous.Location(), o.previous.Signature
+	for key.End.After(f.head.Cursor) {
+		d, there, err := f.lookBack(ctx, o.than.Place, at, signature)
+		if err != nil {
 			return err
 		}
-		return f.join(ctx, g, d)
+		found = found || there
+		switch {
+		case d != nil && d.Previous == nil:
+			return nil // a starting digest; it is found
+		case d != nil:
+			next, err := trail.ParseDigestKey(d.Previous.Object)
+			if err != nil || !sameChain(next.Chain, f.name) || !next.End.Before(key.End) {
+				return nil // join says so when it comes to it
+			}
+			key, at, signature = next, d.Previous.Location(), d.Previous.Signature
+		case f.head.Key == "":
+			key.End = f.head.Cursor // a chain never seen begins after what is gone
+		default:
+			key = key.Chain.Digest(key.End.Add(-window))
+			at, signature = trail.Object{Bucket: at.Bucket, Key: key.String()}, ""
+		}
 	}
-	e := finding.Evidence{Digest: g.at.String(), Want: d.Previous.Hash.String()}
-	if err := f.findDigest(ctx, finding.DigestMissing, missing, named.End, "named by its successor, and not there", e); err != nil {
-		return err
+	if !found {
+		f.walked = o.than.DigestKey
 	}
-	for t := named.End.Add(-window); t.Sub(f.head.Cursor) > window/2; t = t.Add(-window) {
-		key := f.name.Digest(t)
-		if err := f.findDigest(ctx, finding.DigestMissing, trail.Object{Bucket: missing.Bucket, Key: key.String()}, t,
-			"due between the digests that are there, and not there", finding.Evidence{}); err != nil {
+	return nil
+}
+
+// lookBack looks for a digest where it may lie and announces it, unless it was
+// dealt with. It returns what is proven: only that says what came before.
+func (f *follower) lookBack(ctx context.Context, near trail.Place, o trail.Object, signature string) (d *digest.Digest, there bool, err error) {
+	for _, at := range f.source.Locate(near, o) {
+		key, err := trail.ParseDigestKey(at.Key)
+		if err != nil || f.isPast(key) {
+			continue
+		}
+		file, err := f.fetcher.Digest(ctx, at)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err != nil && !fetch.IsFact(err):
+			return nil, false, fmt.Errorf("digest %s: %w", at, err)
+		}
+		f.announce(discover.Digest{DigestKey: key, Bucket: at.Bucket}, nil)
+		a := prove.Digest(ctx, f.keys, prove.Question{Key: key, At: at, File: file, Err: err, Repeated: signature})
+		if a.Unknown != nil {
+			return nil, false, fmt.Errorf("digest %s: %w", at, a.Unknown)
+		}
+		if a.Proven {
+			return file.Digest, true, nil
+		}
+		there = true
+	}
+	return nil, there, nil
+}
+
+// missing reports the digests between the head and g that are not there. A
+// chain never seen begins after them.
+func (f *follower) missing(ctx context.Context, g got, d *digest.Digest, named trail.DigestKey) error {
+	if f.head.Key == "" {
+		return nil
+	}
+	bad := map[string]bool{} // told when they were quarantined
+	for name := range f.bad {
+		bad[trail.Tail(name)] = true
+	}
+	bucket := d.Previous.Bucket
+	for t := named.End; t.Sub(f.head.Cursor) > window/2; t = t.Add(-window) {
+		key, e, detail := named, finding.Evidence{Digest: g.at.String(), Want: d.Previous.Hash.String()}, "named by its successor, and not there"
+		if !t.Equal(named.End) {
+			key, e, detail = named.Chain.Digest(t), finding.Evidence{}, "due between the digests that are there, and not there"
+		}
+		if bad[trail.Tail(key.String())] {
+			continue
+		}
+		if err := f.findDigest(ctx, finding.DigestMissing, trail.Object{Bucket: bucket, Key: key.String()}, t, detail, e); err != nil {
 			return err
 		}
 	}

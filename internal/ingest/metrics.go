@@ -13,6 +13,7 @@ import (
 // registered; units are seconds and bytes.
 type Metrics struct {
 	digests, logs, findings, unverified *prometheus.CounterVec
+	announced                           *prometheus.CounterVec
 	events, inflated, deadLetters       prometheus.Counter
 	sinkRetries                         prometheus.Counter
 	stages                              *prometheus.HistogramVec
@@ -24,6 +25,9 @@ type Metrics struct {
 	fetched                             prometheus.Counter
 	stateConflicts                      prometheus.Counter
 	accounts                            accounts
+
+	chainsMu sync.Mutex
+	chains   map[[3]string]bool // that have gauges
 }
 
 // accounts keep the identities: everything that came in has exactly one
@@ -111,10 +115,12 @@ const chainsMost = 10_000
 func NewMetrics(r prometheus.Registerer) *Metrics {
 	chain := []string{"account", "region", "trail"}
 	m := &Metrics{
+		chains:           map[[3]string]bool{},
 		digests:          counters("digests_total", "Digest files dealt with.", "result"),
 		logs:             counters("logs_total", "Log files dealt with.", "result"),
 		findings:         counters("findings_total", "Findings reported.", "class"),
 		unverified:       counters("unverified_total", "Objects that could not be checked when they were read; each is tried again.", "reason"),
+		announced:        counters("announced_total", "Objects that announcements named: digests are followed, others skipped, foreign ones refused.", "result"),
 		events:           counter("events_total", "Events that are durable in every sink."),
 		inflated:         counter("inflated_bytes_total", "Inflated bytes of proven log files."),
 		deadLetters:      counter("dead_letters_total", "Records of proven log files that are no JSON objects."),
@@ -132,7 +138,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	}
 	r.MustRegister(m.digests, m.logs, m.findings, m.unverified, m.events, m.inflated, m.deadLetters, m.sinkRetries,
 		m.stages, m.attestationDelay, m.memoryBudget, m.verifiedUntil, m.gaps,
-		m.inFlight, m.eventAge, m.sinkSeconds, m.fetched, m.stateConflicts, &m.accounts)
+		m.announced, m.inFlight, m.eventAge, m.sinkSeconds, m.fetched, m.stateConflicts, &m.accounts)
 	for _, result := range []string{"valid", "invalid"} { // shown from the start, so that an alert can tell 0 from unknown
 		m.digests.WithLabelValues(result)
 		m.logs.WithLabelValues(result)
@@ -152,5 +158,14 @@ func (m *Metrics) stage(name string, d time.Duration) {
 	m.stages.WithLabelValues(name).Observe(d.Seconds())
 }
 
-// labels are those of the chain's gauges.
-func labels(c trail.Chain) []string { return []string{c.Account, c.Region, c.Trail} }
+// chain sets a gauge of a chain, unless there are too many chains already.
+func (m *Metrics) chain(g *prometheus.GaugeVec, c trail.Chain, set func(prometheus.Gauge)) {
+	m.chainsMu.Lock()
+	defer m.chainsMu.Unlock()
+	labels := [3]string{c.Account, c.Region, c.Trail}
+	if !m.chains[labels] && len(m.chains) >= chainsMost {
+		return
+	}
+	m.chains[labels] = true
+	set(g.WithLabelValues(labels[:]...))
+}

@@ -221,7 +221,7 @@ func measure(tb testing.TB, env []string, exit int, args ...string) measured {
 		tb.Fatal(err)
 	}
 	if m.Exit != exit {
-		tb.Fatal(fmt.Sprintf("%v: exit %d, want %d\n%s", args, m.Exit, exit, m.Output))
+		tb.Fatalf("%v: exit %d, want %d\n%s", args, m.Exit, exit, m.Output)
 	}
 	return m
 }
