@@ -19,6 +19,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
 	smithymw "github.com/aws/smithy-go/middleware"
 )
@@ -55,11 +57,17 @@ type Options struct {
 	IdleTimeout time.Duration
 	// MaxBackoff is the longest pause between two attempts.
 	MaxBackoff time.Duration
+	// Role, where it has an ARN, is assumed with the credentials found, and all
+	// else is asked in its name.
+	Role Role
 	// OnRequest, unless nil, is told of each attempt of a request: the service
 	// and operation as the SDK names them, and the HTTP status or throttled,
 	// canceled, none. It is called from many goroutines.
 	OnRequest func(service, operation, code string)
 }
+
+// Role is a role to assume. ExternalID is what its trust policy may ask for.
+type Role struct{ ARN, ExternalID string }
 
 // Client is a loaded configuration. Its services share credentials.
 type Client struct {
@@ -99,7 +107,21 @@ func Load(ctx context.Context, o Options) (*Client, error) {
 	cfg.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 	cfg.Logger = logging.Nop{}                                        // what goes wrong is in our errors
 	cfg.Retryer = func() aws.Retryer { return retryer(o.MaxBackoff) } // AWS_MAX_ATTEMPTS still holds
+	if o.Role.ARN != "" {
+		cfg.Credentials = credentials{assume(cfg, o.Role)}
+	}
 	return &Client{cfg: cfg, opts: o}, nil
+}
+
+// assume returns the credentials of a role, made anew before they expire.
+func assume(cfg aws.Config, r Role) aws.CredentialsProvider {
+	client := sts.NewFromConfig(cfg, func(o *sts.Options) { o.Region = cmp.Or(o.Region, globalRegion) })
+	return aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(client, r.ARN, func(o *stscreds.AssumeRoleOptions) {
+		o.RoleSessionName = "trailseal"
+		if r.ExternalID != "" {
+			o.ExternalID = &r.ExternalID
+		}
+	}), func(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = 5 * time.Minute })
 }
 
 // Region returns the configured region, or "" where none is configured.
