@@ -306,12 +306,12 @@ func (f *follower) emitLogs(ctx context.Context, at discover.Digest, d *digest.D
 		if before {
 			continue
 		}
-		if err := f.logPlaces.Acquire(ctx, 1); err != nil {
+		if err := f.source.logPlaces.Acquire(ctx, 1); err != nil {
 			done(name, err)
 			break
 		}
 		g.Go(func() error {
-			defer f.logPlaces.Release(1)
+			defer f.source.logPlaces.Release(1)
 			done(name, file.emit(ctx))
 			return nil
 		})

@@ -27,6 +27,8 @@ func (f *follower) join(ctx context.Context, g got, d *digest.Digest) error {
 	switch {
 	case g.Backfill: // in no order
 		return nil
+	case d.Previous == nil && f.walked != g.DigestKey:
+		return &older{than: g.Digest}
 	case d.Previous == nil && h.Key == "":
 		return nil // the first of its chain
 	case d.Previous == nil:
@@ -38,7 +40,7 @@ func (f *follower) join(ctx context.Context, g got, d *digest.Digest) error {
 		return f.findDigest(ctx, finding.ChainHole, g.at, g.End,
 			"names a digest of another chain, or one that is not older, as its predecessor: "+d.Previous.Object, prove.Evidence(d, ""))
 	case named.End.After(h.Cursor) && f.walked != g.DigestKey:
-		return &older{than: g.Digest, named: named, previous: *d.Previous}
+		return &older{than: g.Digest, named: named, previous: d.Previous}
 	case named.End.After(h.Cursor):
 		return f.missing(ctx, g, d, named)
 	case h.Key == "":
@@ -87,7 +89,7 @@ func (f *follower) gap(ctx context.Context, g got, d *digest.Digest) error {
 type older struct {
 	than     discover.Digest
 	named    trail.DigestKey
-	previous digest.Previous
+	previous *digest.Previous // nil: a starting digest, which names none
 }
 
 func (o *older) Error() string { return "the digests before " + o.than.String() + " come first" }
@@ -96,6 +98,9 @@ func (o *older) Error() string { return "the digests before " + o.than.String() 
 // that o is about, by the names that they give each other and, where one is
 // gone or bad, by the hour. However many there are, it holds one at a time.
 func (f *follower) walkBack(ctx context.Context, o *older) error {
+	if o.previous == nil {
+		return f.listBefore(ctx, o.than)
+	}
 	found := false
 	key, at, signature := o.named, o.previous.Location(), o.previous.Signature
 	for key.End.After(f.head.Cursor) {
@@ -126,6 +131,39 @@ func (f *follower) walkBack(ctx context.Context, o *older) error {
 	return nil
 }
 
+// listBefore announces what is listed between the head and a starting digest,
+// which names no other: it may have been announced before the rest was listed.
+func (f *follower) listBefore(ctx context.Context, d discover.Digest) error {
+	places := []trail.Object{{Bucket: d.Bucket, Key: d.DigestKey.String()}}
+	if f.head.Key != "" && !f.source.IsCopy() {
+		places = append(places, trail.Object{Bucket: f.head.Bucket, Key: f.head.Key})
+	}
+	found := false
+	for _, at := range places {
+		near, err := trail.ParseDigestKey(at.Key)
+		if err != nil {
+			continue
+		}
+		chains, err := f.source.finder.Digests(ctx, at.Bucket, near.Place, f.head.Cursor, d.End)
+		switch {
+		case err != nil && at.Bucket != d.Bucket && ctx.Err() == nil:
+			f.Log.Warn("a chain's former bucket cannot be listed", "chain", f.name.String(), "bucket", at.Bucket, "error", err)
+		case err != nil:
+			return fmt.Errorf("list digests before %s: %w", d.String(), err)
+		}
+		for _, older := range chains[near.Chain] {
+			if older.End.Before(d.End) && !f.isPast(older.DigestKey) {
+				f.announce(older, nil)
+				found = true
+			}
+		}
+	}
+	if !found {
+		f.walked = d.DigestKey
+	}
+	return nil
+}
+
 // lookBack looks for a digest where it may lie and announces it, unless it was
 // dealt with. It returns what is proven: only that says what came before.
 func (f *follower) lookBack(ctx context.Context, near trail.Place, o trail.Object, signature string) (d *digest.Digest, there bool, err error) {
@@ -143,7 +181,7 @@ func (f *follower) lookBack(ctx context.Context, near trail.Place, o trail.Objec
 		}
 		f.announce(discover.Digest{DigestKey: key, Bucket: at.Bucket}, nil)
 		a := prove.Digest(ctx, f.keys, prove.Question{Key: key, At: at, File: file, Err: err, Repeated: signature})
-		if a.Unknown != nil {
+		if a.Unknown != nil && !errors.Is(a.Unknown, digest.ErrUnsigned) {
 			return nil, false, fmt.Errorf("digest %s: %w", at, a.Unknown)
 		}
 		if a.Proven {

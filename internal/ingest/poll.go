@@ -3,8 +3,13 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
@@ -17,78 +22,179 @@ import (
 const lookBack = 7 * 24 * time.Hour
 
 // pollAll looks at a source again and again. New accounts and regions appear
-// by themselves.
+// by themselves. A run that ends by itself looks once, tries again what failed,
+// and tells in the end: the rest is followed all the same.
 func (w *Worker) pollAll(ctx context.Context, s *source) error {
-	for {
+	for try := 0; ; try++ {
 		err := w.poll(ctx, s)
-		w.mu.Lock()
-		w.sourceErr = err
-		w.mu.Unlock()
+		w.looked(s, err)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case err != nil && w.Once:
-			return err
+		case errors.Is(err, ErrHalt):
+			return ErrHalt
+		case w.Once && (err == nil || try+1 >= onceTries || errors.Is(err, discover.ErrNothing)):
+			return nil
 		case err != nil:
 			w.Log.Warn("source cannot be listed", "source", s.Name, "error", err)
-		case w.Once:
-			return nil
 		}
-		if err := sleep(ctx, w.Poll); err != nil {
+		rest := func() error { return sleep(ctx, w.Poll) }
+		if w.Once {
+			rest = func() error { return pause(ctx, try) }
+		}
+		if err := rest(); err != nil {
 			return err
 		}
+	}
+}
+
+// looked remembers how the last look at a source went.
+func (w *Worker) looked(s *source, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s.err = err; err != nil {
+		s.err = fmt.Errorf("source %s: %w", s.Name, err)
 	}
 }
 
 // poll announces every digest that the source's listings show.
 func (w *Worker) poll(ctx context.Context, s *source) error {
-	places, err := s.finder.Places(ctx)
+	l := &look{Worker: w, source: s, ctx: ctx}
+	places, err := l.finder().Places(ctx)
 	if err != nil {
 		return err
 	}
-	if len(places) == 0 {
+	if len(places) == 0 && l.err == nil {
 		return discover.ErrNothing
 	}
-	var errs []error
-	for _, p := range places {
-		if err := w.pollPlace(ctx, s, p); err != nil {
-			if errors.Is(err, ErrHalt) {
-				return err
-			}
-			errs = append(errs, err)
-		}
+	g := new(errgroup.Group)
+	g.SetLimit(listingsAtOnce)
+	for _, near := range sameRegion(places) {
+		g.Go(func() error {
+			l.failed(l.announce(near))
+			return nil
+		})
 	}
-	w.checkLate(ctx)
-	return errors.Join(errs...)
+	_ = g.Wait()
+	l.failed(w.checkLate(ctx))
+	return l.err
 }
 
-func (w *Worker) pollPlace(ctx context.Context, s *source, p discover.Place) error {
-	until := w.Now().Add(window)
-	chains, err := s.finder.Digests(ctx, s.Bucket, p.Place, w.listFrom(s, p), until)
+const listingsAtOnce = 16
+
+// sameRegion groups places by account and region: a trail that changed its
+// prefix has its chain in several of them.
+func sameRegion(places []discover.Place) (groups [][]discover.Place) {
+	at := map[[2]string]int{}
+	for _, p := range places {
+		name := [2]string{p.Account, p.Region}
+		i, there := at[name]
+		if !there {
+			i = len(groups)
+			at[name], groups = i, append(groups, nil)
+		}
+		groups[i] = append(groups[i], p)
+	}
+	return groups
+}
+
+// look is one look at a source.
+type look struct {
+	*Worker
+	source *source
+	ctx    context.Context
+
+	mu     sync.Mutex // guards what follows
+	err    error
+	hidden map[string]bool // accounts with digest folders that cannot be listed
+}
+
+func (l *look) failed(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err = errors.Join(l.err, err)
+}
+
+// finder returns the source's finder, which tells this look what it meets.
+func (l *look) finder() *discover.Finder {
+	f := *l.source.finder
+	f.Foreign = func(p trail.Place, o trail.Object, why string) { l.failed(l.foreign(l.ctx, p, o, why)) }
+	f.Unlistable = func(p trail.Place, folder trail.Object, err error) {
+		l.m.unverified.WithLabelValues(string(fetch.ReasonOf(err))).Inc()
+		l.failed(fmt.Errorf("list %s: %w", folder, err))
+		if strings.Contains(folder.Key, "/"+trail.DigestFolder+"/") {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if l.hidden == nil {
+				l.hidden = map[string]bool{}
+			}
+			l.hidden[p.Account] = true
+		}
+	}
+	return &f
+}
+
+// announce announces the digests of one account and region, wherever they
+// lie, and only then lets their chains be followed: where a trail moved, the
+// folder that comes first in the listing may hold what comes last.
+func (l *look) announce(places []discover.Place) error {
+	l.mu.Lock()
+	hidden := l.hidden[places[0].Account]
+	l.mu.Unlock()
+	if hidden {
+		return nil // the error is there
+	}
+	chains := map[*follower][]discover.Digest{}
+	for _, p := range places {
+		if err := l.list(p, chains); err != nil {
+			return err
+		}
+	}
+	for f, digests := range chains {
+		for _, d := range digests {
+			f.announce(d, nil)
+		}
+	}
+	for f := range chains {
+		l.kick(l.ctx, f)
+	}
+	return nil
+}
+
+// list adds a place's digests to those of their chains.
+func (l *look) list(p discover.Place, chains map[*follower][]discover.Digest) error {
+	until := l.Now().Add(window)
+	from := l.listFrom(l.source, p)
+	found, err := l.finder().Digests(l.ctx, l.source.Bucket, p.Place, from, until)
 	if err != nil {
 		return err
 	}
-	if len(chains) == 0 && p.Logs {
-		return w.withoutDigests(ctx, s, p)
+	if len(found) == 0 && p.Logs {
+		return l.withoutDigests(l.ctx, l.source, p)
 	}
-	for name, digests := range chains {
-		if !wanted(w.Trails, name.Trail) {
-			continue
+	begin := from
+	for name := range found {
+		if at := l.follower(l.source, bare(name)).reached(l.ctx); !name.Backfill && at.Before(begin) && wanted(l.Trails, name.Trail) {
+			begin = at // a chain that an earlier run left behind
 		}
-		f := w.follower(s, bare(name))
-		for _, d := range digests {
-			if !d.End.Before(w.Since) {
-				f.announce(d, nil)
-			}
+	}
+	if begin.Before(from) {
+		if found, err = l.finder().Digests(l.ctx, l.source.Bucket, p.Place, begin, until); err != nil {
+			return err
 		}
-		w.kick(ctx, f)
+	}
+	for name, digests := range found {
+		if wanted(l.Trails, name.Trail) {
+			f := l.follower(l.source, bare(name))
+			chains[f] = append(chains[f], digests...)
+		}
 	}
 	return nil
 }
 
 // listFrom returns the day from which a place's digests are listed: that of
-// the oldest head there, some days at least, and all since Since for a chain
-// never seen.
+// the oldest head there, some days at least, and all since Since where no
+// chain was ever seen.
 func (w *Worker) listFrom(s *source, p discover.Place) time.Time {
 	from, known := w.Now().Add(-lookBack), false
 	for _, f := range w.followers() {
@@ -96,7 +202,7 @@ func (w *Worker) listFrom(s *source, p discover.Place) time.Time {
 			continue
 		}
 		f.mu.Lock()
-		if f.loaded && !f.head.Cursor.IsZero() {
+		if f.loaded {
 			known = true
 			if f.head.Cursor.Before(from) {
 				from = f.head.Cursor
@@ -104,7 +210,7 @@ func (w *Worker) listFrom(s *source, p discover.Place) time.Time {
 		}
 		f.mu.Unlock()
 	}
-	if !known && w.Since.Before(from) || from.Before(w.Since) {
+	if !known && w.Since.Before(from) {
 		return w.Since
 	}
 	return from
@@ -132,24 +238,39 @@ func (w *Worker) withoutDigests(ctx context.Context, s *source, p discover.Place
 	return nil
 }
 
+// foreign reports an object that has no place where it lies.
+func (w *Worker) foreign(ctx context.Context, p trail.Place, o trail.Object, why string) error {
+	return w.find(ctx, finding.Finding{
+		Class: finding.ForeignObject, Detail: why,
+		Subject: finding.Subject{Account: p.Account, Region: p.Region, Bucket: o.Bucket, Key: o.Key, Time: o.Modified.UTC()},
+	})
+}
+
 // checkLate reports chains whose newest digest is later than the grace, once
 // until the next one comes.
-func (w *Worker) checkLate(ctx context.Context) {
+func (w *Worker) checkLate(ctx context.Context) error {
+	var errs []error
 	for _, f := range w.followers() {
 		f.mu.Lock()
 		end, late, idle := f.head.End, f.late, !f.running
 		isLate := !f.name.Backfill && !end.IsZero() && w.Now().Sub(end) > w.Grace+window
-		f.late = isLate
+		f.late = isLate && late
 		f.mu.Unlock()
-		if isLate && !late && idle && !w.Once {
-			w.warn(w.find(ctx, finding.Finding{
-				Class:    finding.Coverage,
-				Subject:  finding.Subject{Account: f.name.Account, Region: f.name.Region, Trail: f.name.Trail, Bucket: f.source.Bucket, Time: end},
-				Detail:   "no digest after the one that ends at " + end.Format(time.RFC3339) + ": deleted, late, or logging stopped",
-				Evidence: finding.Evidence{From: end, To: w.Now().UTC().Truncate(time.Second)},
-			}))
+		if !isLate || late || !idle || w.Once {
+			continue
 		}
+		err := w.find(ctx, finding.Finding{
+			Class:    finding.Coverage,
+			Subject:  finding.Subject{Account: f.name.Account, Region: f.name.Region, Trail: f.name.Trail, Bucket: f.source.Bucket, Time: end},
+			Detail:   "no digest after the one that ends at " + end.Format(time.RFC3339) + ": deleted, late, or logging stopped",
+			Evidence: finding.Evidence{From: end, To: w.Now().UTC().Truncate(time.Second)},
+		})
+		errs = append(errs, err)
+		f.mu.Lock()
+		f.late = err == nil
+		f.mu.Unlock()
 	}
+	return errors.Join(errs...)
 }
 
 // bare returns a chain's name without the prefix and organization that its

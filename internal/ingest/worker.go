@@ -3,6 +3,7 @@ package ingest
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,25 +24,20 @@ import (
 // Worker is one run.
 type Worker struct {
 	Config
-	m         *Metrics
-	keys      *prove.Keyring
-	budget    *budget
-	scratch   [len(classes)]sync.Pool // of *scratch
-	logPlaces *semaphore.Weighted     // log files in flight
-	walks     *semaphore.Weighted     // chains in flight
-	group     *errgroup.Group         // every goroutine that follows
-	stops     stops
-	sources   []*source
-	events    atomic.Int64
+	m       *Metrics
+	keys    *prove.Keyring
+	budget  *budget
+	scratch [len(classes)]sync.Pool // of *scratch
+	group   *errgroup.Group         // every goroutine that follows
+	stops   stops
+	sources []*source
+	events  atomic.Int64
 
 	mu       sync.Mutex // guards what follows
 	chains   map[string]*follower
-	told     map[string]bool // findings reported, so that a retry reports none twice
+	told     map[findingID]*telling // findings reported, so that a retry reports none twice
 	findings int
 	sinkErr  error
-	// sourceErr is why the last look at a source failed; errNotYet before the
-	// first.
-	sourceErr error
 }
 
 var errNotYet = errors.New("not yet listed")
@@ -49,8 +45,11 @@ var errNotYet = errors.New("not yet listed")
 // source is a Source with what belongs to it.
 type source struct {
 	Source
-	fetcher *fetch.Fetcher
-	finder  *discover.Finder
+	fetcher   *fetch.Fetcher
+	finder    *discover.Finder
+	logPlaces *semaphore.Weighted // log files in flight; each source has its own, so that a slow one holds no other
+	walks     *semaphore.Weighted // chains in flight
+	err       error               // of the last look at it, errNotYet before the first; guarded by the worker's mu
 }
 
 // ErrHalt ends a run at a finding.
@@ -64,10 +63,8 @@ func Run(ctx context.Context, c Config) (Outcome, error) { return New(c).Run(ctx
 func New(c Config) *Worker {
 	w := &Worker{
 		Config: c, m: c.Metrics, budget: newBudget(c.Memory, c.Metrics.inFlight),
-		keys:      prove.NewKeyring(c.Keys, c.Since, c.Now(), c.Now),
-		logPlaces: semaphore.NewWeighted(int64(c.Concurrency)),
-		walks:     semaphore.NewWeighted(walksAtOnce),
-		chains:    map[string]*follower{}, told: map[string]bool{}, sourceErr: errNotYet,
+		keys:   prove.NewKeyring(c.Keys, c.Since, c.Now(), c.Now),
+		chains: map[string]*follower{}, told: map[findingID]*telling{},
 	}
 	for n := range w.scratch {
 		w.scratch[n].New = func() any { return new(scratch) }
@@ -81,6 +78,7 @@ func New(c Config) *Worker {
 
 // Run runs the worker, once.
 func (w *Worker) Run(ctx context.Context) (Outcome, error) {
+	stopped := ctx
 	group, ctx := errgroup.WithContext(ctx)
 	w.group = group
 	for _, s := range w.sources {
@@ -94,6 +92,9 @@ func (w *Worker) Run(ctx context.Context) (Outcome, error) {
 		err = nil
 	}
 	w.release(errStopping)
+	if err == nil && w.Once && stopped.Err() == nil {
+		err = w.SourcesReady(ctx)
+	}
 	return w.outcome(), err
 }
 
@@ -101,23 +102,18 @@ func (w *Worker) Run(ctx context.Context) (Outcome, error) {
 const walksAtOnce = 64
 
 func (w *Worker) newSource(s Source) *source {
-	src := &source{Source: s, fetcher: fetch.New(counting{s.Objects, w.m}, w.Concurrency+walksAtOnce*aheadDigests)}
+	src := &source{
+		Source: s, fetcher: fetch.New(counting{s.Objects, w.m}, w.Concurrency+walksAtOnce*aheadDigests),
+		logPlaces: semaphore.NewWeighted(int64(w.Concurrency)), walks: semaphore.NewWeighted(walksAtOnce), err: errNotYet,
+	}
 	src.fetcher.Plain = s.IsCopy()
 	src.finder = &discover.Finder{
 		Objects: s.Objects, Source: s.Source, Concurrency: 16,
 		Keep: func(p trail.Place) bool {
 			return wanted(w.Accounts, p.Account) && (p.Region == "" || wanted(w.Regions, p.Region))
 		},
-		Foreign: func(p trail.Place, o trail.Object, why string) {
-			w.warn(w.find(context.Background(), finding.Finding{
-				Class: finding.ForeignObject, Detail: why,
-				Subject: finding.Subject{Account: p.Account, Region: p.Region, Bucket: o.Bucket, Key: o.Key, Time: o.Modified.UTC()},
-			}))
-		},
-		Unlistable: func(_ trail.Place, folder trail.Object, err error) {
-			w.m.unverified.WithLabelValues(string(fetch.ReasonOf(err))).Inc()
-			w.Log.Warn("folder cannot be listed", "folder", folder.String(), "error", err)
-		},
+		Foreign:    func(trail.Place, trail.Object, string) {}, // told by a look
+		Unlistable: func(trail.Place, trail.Object, error) {},
 	}
 	return src
 }
@@ -204,43 +200,62 @@ const (
 )
 
 func (f *follower) runOnce(ctx context.Context) error {
-	if err := f.walks.Acquire(ctx, 1); err != nil {
+	if err := f.source.walks.Acquire(ctx, 1); err != nil {
 		return err
 	}
-	defer f.walks.Release(1)
+	defer f.source.walks.Release(1)
 	return f.follow(ctx)
 }
 
-// find reports a finding, once in a run.
-func (w *Worker) find(ctx context.Context, f finding.Finding) error {
-	id := fmt.Sprintf("%s %s %s %s %s %s %s", f.Class, f.Account, f.Region, f.Trail, f.Key, f.Time, f.Detail)
-	w.mu.Lock()
-	again := w.told[id]
-	w.told[id] = true
-	if !again {
-		w.findings++
-	}
-	w.mu.Unlock()
-	if again {
-		return nil
-	}
-	w.m.findings.WithLabelValues(string(f.Class)).Inc()
-	if err := w.Findings.Find(ctx, f); err != nil {
-		w.mu.Lock()
-		delete(w.told, id)
-		w.findings--
-		w.mu.Unlock()
-		return fmt.Errorf("report finding: %w", err)
-	}
-	if w.Halt {
-		return ErrHalt
-	}
-	return nil
+// findingID is the hash of what makes a finding the same as another.
+type findingID [16]byte
+
+// telling is a finding on its way; done is closed when err is known.
+type telling struct {
+	done chan struct{}
+	err  error
 }
 
-func (w *Worker) warn(err error) {
+// find reports a finding, once in a run. Whoever finds the same at the same
+// time waits: nothing is passed by before its finding is durable.
+func (w *Worker) find(ctx context.Context, f finding.Finding) error {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %s %s %s %s %s %s", f.Class, f.Account, f.Region, f.Trail, f.Bucket, f.Key, f.Time, f.Detail))
+	id := findingID(sum[:16])
+	w.mu.Lock()
+	t := w.told[id]
+	if t == nil {
+		t = &telling{done: make(chan struct{})}
+		w.told[id] = t
+		w.mu.Unlock()
+		w.tell(ctx, id, t, f)
+		return t.err
+	}
+	w.mu.Unlock()
+	select {
+	case <-t.done:
+		if errors.Is(t.err, ErrHalt) {
+			return nil
+		}
+		return t.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (w *Worker) tell(ctx context.Context, id findingID, t *telling, f finding.Finding) {
+	err := w.Findings.Find(ctx, f)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer close(t.done)
 	if err != nil {
-		w.Log.Warn("finding not reported", "error", err)
+		delete(w.told, id)
+		t.err = fmt.Errorf("report finding: %w", err)
+		return
+	}
+	w.findings++
+	w.m.findings.WithLabelValues(string(f.Class)).Inc()
+	if w.Halt {
+		t.err = ErrHalt
 	}
 }
 
@@ -323,7 +338,7 @@ func (w *Worker) Status() Status {
 	})
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s.Findings, s.SinkError, s.SourceError = w.findings, text(w.sinkErr), text(w.sourceErr)
+	s.Findings, s.SinkError, s.SourceError = w.findings, text(w.sinkErr), text(w.sourcesErr())
 	return s
 }
 
@@ -344,7 +359,16 @@ func (f *follower) status() ChainStatus {
 func (w *Worker) SourcesReady(context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.sourceErr
+	return w.sourcesErr()
+}
+
+// sourcesErr is called with mu held.
+func (w *Worker) sourcesErr() error {
+	var errs []error
+	for _, s := range w.sources {
+		errs = append(errs, s.err)
+	}
+	return errors.Join(errs...)
 }
 
 // SinksReady returns why the last batch was refused, nil if it was not.
