@@ -92,6 +92,7 @@ type Queue struct {
 	work    chan struct{} // holds a value when ended is not empty
 	stop    context.CancelFunc
 	closed  bool
+	lastErr error // of the last Receive
 	keepers sync.WaitGroup
 }
 
@@ -143,6 +144,7 @@ func (q *Queue) Next(ctx context.Context) ([]trail.Object, func(context.Context,
 			continue
 		}
 		messages, err := q.client.Receive(ctx, min(room, mostAtOnce), q.Wait, q.Visibility)
+		q.received(err)
 		if err != nil {
 			return nil, nil, fmt.Errorf("queue %s: %w", q.Name, err)
 		}
@@ -188,6 +190,19 @@ func (q *Queue) take() (d *delivery, room int, changed <-chan struct{}) {
 		return d, 0, nil
 	}
 	return nil, max(0, q.InFlight-len(q.held)), q.changed
+}
+
+func (q *Queue) received(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.lastErr = err
+}
+
+// Ready returns why nothing could be received the last time, nil if it could.
+func (q *Queue) Ready() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.lastErr
 }
 
 func (q *Queue) inWork() (int, <-chan struct{}) {

@@ -42,8 +42,6 @@ type drop struct {
 	receipt  string
 	receives int
 	deleted  bool
-	early    bool // was delivered again although somebody had it in work
-	inWork   bool
 }
 
 func (p *pond) send(bodies ...string) {
@@ -80,7 +78,6 @@ func (p *pond) take(limit int, visibility time.Duration) (got []queue.Message) {
 			continue
 		}
 		p.receipts++
-		m.early = m.early || m.inWork
 		m.receives++
 		m.receipt, m.visible = fmt.Sprint("r", p.receipts), now.Add(visibility)
 		got = append(got, queue.Message{ID: m.body, Receipt: m.receipt, Body: []byte(m.body), Sent: now.Add(-time.Minute), Receives: m.receives})
@@ -336,9 +333,6 @@ func TestHeartbeat(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				p.mu.Lock()
-				p.messages[0].inWork = true
-				p.mu.Unlock()
 				for range 100 { // it is looked at at all times and never comes
 					time.Sleep(queue.DefaultVisibility / 10)
 					if got := p.take(1, 0); len(got) > 0 {
@@ -565,15 +559,15 @@ func TestReceiveFails(t *testing.T) {
 		down := errors.New("access denied")
 		p := &pond{fault: func(op, _ string) (bool, error) { return false, when(op == "receive", down) }}
 		q, m, _ := start(p, &found{}, nil)
-		if _, _, err := q.Next(t.Context()); !errors.Is(err, down) {
-			t.Errorf("error %v", err)
+		if _, _, err := q.Next(t.Context()); !errors.Is(err, down) || !errors.Is(q.Ready(), down) {
+			t.Errorf("error %v, ready %v", err, q.Ready())
 		}
 		p.mu.Lock()
 		p.fault = nil
 		p.mu.Unlock()
 		p.send(announcing("a"))
-		if objects, _, err := q.Next(t.Context()); err != nil || len(objects) != 1 {
-			t.Errorf("%v, %v", objects, err)
+		if objects, _, err := q.Next(t.Context()); err != nil || len(objects) != 1 || q.Ready() != nil {
+			t.Errorf("%v, %v, ready %v", objects, err, q.Ready())
 		}
 		closed(t, q, m)
 	})
