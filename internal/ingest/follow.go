@@ -35,6 +35,9 @@ type follower struct {
 	stored  []byte
 	emitted map[string]bool // logs of digests that are not finished, by location
 	walked  trail.DigestKey // before it, all that is there is known
+	// repeated are signatures of digests, by key, that were proven by their
+	// successors when these were there before them.
+	repeated map[string]string
 
 	mu      sync.Mutex      // guards what follows
 	head    head            // written by the goroutine that follows, which reads it freely
@@ -239,6 +242,9 @@ func (f *follower) judge(ctx context.Context, g got, newer *got) prove.Answer {
 			q.Repeated = p.Signature
 		}
 	}
+	if q.Repeated == "" {
+		q.Repeated = f.repeated[g.DigestKey.String()]
+	}
 	return prove.Digest(ctx, f.keys, q)
 }
 
@@ -263,6 +269,7 @@ func (f *follower) forgetLocked(key trail.DigestKey) {
 		f.bad[key.String()] = true
 		return
 	}
+	clear(f.repeated)
 	for name := range f.bad {
 		if k, err := trail.ParseDigestKey(name); err != nil || !k.End.After(f.head.Cursor) {
 			delete(f.bad, name)

@@ -165,11 +165,14 @@ func (f *follower) listBefore(ctx context.Context, d discover.Digest) error {
 }
 
 // lookBack looks for a digest where it may lie and announces it, unless it was
-// dealt with. It returns what is proven: only that says what came before.
+// dealt with. One that was quarantined is looked at once more, since its
+// successor is there now: it may have been planted under a name that was still
+// to come. What is returned is proven: only that says what came before.
 func (f *follower) lookBack(ctx context.Context, near trail.Place, o trail.Object, signature string) (d *digest.Digest, there bool, err error) {
 	for _, at := range f.source.Locate(near, o) {
 		key, err := trail.ParseDigestKey(at.Key)
-		if err != nil || f.isPast(key) {
+		wasBad := f.bad[key.String()]
+		if err != nil || f.isPast(key) && !wasBad {
 			continue
 		}
 		file, err := f.fetcher.Digest(ctx, at)
@@ -179,11 +182,20 @@ func (f *follower) lookBack(ctx context.Context, near trail.Place, o trail.Objec
 		case err != nil && !fetch.IsFact(err):
 			return nil, false, fmt.Errorf("digest %s: %w", at, err)
 		}
-		f.announce(discover.Digest{DigestKey: key, Bucket: at.Bucket}, nil)
 		a := prove.Digest(ctx, f.keys, prove.Question{Key: key, At: at, File: file, Err: err, Repeated: signature})
 		if a.Unknown != nil && !errors.Is(a.Unknown, digest.ErrUnsigned) {
 			return nil, false, fmt.Errorf("digest %s: %w", at, a.Unknown)
 		}
+		if wasBad && !a.Proven {
+			continue
+		}
+		f.mu.Lock()
+		delete(f.bad, key.String())
+		f.mu.Unlock()
+		if a.Proven {
+			f.repeated[key.String()] = signature
+		}
+		f.announce(discover.Digest{DigestKey: key, Bucket: at.Bucket}, nil)
 		if a.Proven {
 			return file.Digest, true, nil
 		}

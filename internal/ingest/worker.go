@@ -88,7 +88,7 @@ func (w *Worker) Run(ctx context.Context) (Outcome, error) {
 		group.Go(func() error { return w.listen(ctx, a) })
 	}
 	err := group.Wait()
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+	if stopped.Err() != nil && errors.Is(err, stopped.Err()) {
 		err = nil
 	}
 	w.release(errStopping)
@@ -128,7 +128,7 @@ func (w *Worker) follower(s *source, name trail.Chain) *follower {
 	f := w.chains[id]
 	if f == nil {
 		f = &follower{
-			Worker: w, source: s, fetcher: s.fetcher, name: name, emitted: map[string]bool{}, bad: map[string]bool{},
+			Worker: w, source: s, fetcher: s.fetcher, name: name, emitted: map[string]bool{}, bad: map[string]bool{}, repeated: map[string]string{},
 			known: map[trail.DigestKey]discover.Digest{}, waiting: map[trail.DigestKey][]func(error){}, hinted: map[trail.DigestKey]bool{},
 		}
 		w.chains[id] = f
