@@ -89,9 +89,11 @@ func (w *walk) outcomes(ctx context.Context) iter.Seq2[Outcome, error] {
 func (w *walk) steps(ctx context.Context, stopped *error) iter.Seq[step] {
 	return func(yield func(step) bool) {
 		r := w.request
+		keys := make(chan error, 1) // asked for beside the listing, and judged after it as the reference does
+		go func() { keys <- w.keys.load(ctx, r.Start, r.End.Add(keyLag)) }()
 		standard, backfill, err := list(ctx, w.objects, r.Bucket, r.Chain, r.Start, r.End)
-		if err == nil {
-			err = w.keys.load(ctx, r.Start, r.End.Add(keyLag))
+		if noKeys := <-keys; err == nil {
+			err = noKeys
 		}
 		if err != nil {
 			*stopped = err

@@ -17,7 +17,7 @@ func BenchmarkReference(b *testing.B) {
 		{Chains: 1, Hours: 240, Logs: 12, LogSize: 20 << 10},
 		{Chains: 1, Hours: 24, Logs: 12, LogSize: 500 << 10},
 		{Chains: 1, Hours: 25, Logs: 12, LogSize: 20 << 10, Latency: 30 * time.Millisecond},
-		{Chains: 1, Hours: 100, Logs: 12, LogSize: 20 << 10, Latency: 30 * time.Millisecond},
+		{Chains: 1, Hours: 200, Logs: 12, LogSize: 20 << 10, Latency: 30 * time.Millisecond},
 	} {
 		b.Run(fmt.Sprintf("%s/%dKB/%dlogs", s.Latency, s.LogSize>>10, s.logs()), s.compare)
 	}
