@@ -165,6 +165,38 @@ func TestAnnounced(t *testing.T) {
 	}
 }
 
+// The digests before a gap are not named by those after it. Whichever is
+// announced first, none is passed by.
+func TestAnnouncedAcrossAGap(t *testing.T) {
+	for _, known := range []bool{false, true} {
+		for _, order := range []string{"only the last", "last first", "in order"} {
+			t.Run(fmt.Sprintf("%s, known %v", order, known), func(t *testing.T) {
+				s := newSite(t, 3)
+				if order != "only the last" {
+					s.deaf() // or the listing that a starting digest asks for shows them
+				}
+				if known {
+					s.announce(t, s.digests(3))
+				}
+				s.c.Hours(2)
+				s.c.Skip(4 * time.Hour)
+				s.c.Restart(s.c.Now())
+				s.c.Hours(2)
+				list := one(s.digests(0))
+				switch order {
+				case "only the last":
+					list = list[len(list)-1:]
+				case "last first":
+					slices.Reverse(list)
+				}
+				s.announce(t, list...)
+				s.expect(t, s.want(), "gap")
+				s.once(t)
+			})
+		}
+	}
+}
+
 // Nothing of a delivery that is refused is looked at, and no head moves.
 func TestRefused(t *testing.T) {
 	at := func(s *site, end time.Time) trail.Object {
