@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,6 +10,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/trailseal/trailseal/internal/report"
 )
 
 // Exit codes.
@@ -30,25 +31,32 @@ type app struct {
 // commands is the command line: settings, and what to do with them.
 type commands struct {
 	config
-	Run  struct{} `cmd:"" default:"1" help:"Follow the chains (the default)."`
-	Show struct{} `cmd:"" name:"config" help:"Print the settings in effect as YAML, without secrets."`
-	Ver  struct{} `cmd:"" name:"version" help:"Print the version."`
+	Run   struct{} `cmd:"" default:"1"`
+	Check struct{} `cmd:"" name:"check"`
+	Show  struct{} `cmd:"" name:"config"`
+	Ver   struct{} `cmd:"" name:"version"`
 }
 
 // run is the program: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	a := &app{stdout: stdout, stderr: stderr, now: time.Now}
-	c, k, command, err := parse(args, stdout, stderr)
-	if errors.Is(err, errHelp) {
+	if asksHelp(args) {
+		fmt.Fprint(stdout, usage)
 		return exitOK
 	}
-	if err == nil && command == "run" {
+	if len(args) == 1 && args[0] == "--version" {
+		args = []string{"version"}
+	}
+	c, k, command, err := parse(args)
+	if err == nil && (command == "run" || command == "check") {
 		err = c.check()
 	}
 	if err != nil {
 		return a.fail(exitUsage, err, "ingest -h lists the settings")
 	}
 	switch command {
+	case "check":
+		return a.checkAll(ctx, &c.config)
 	case "config":
 		err = writeYAML(stdout, k.Model.Flags)
 	case "version":
@@ -62,15 +70,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-var errHelp = errors.New("help was printed")
-
 // parse reads the settings: flags before environment before file.
-func parse(args []string, stdout, stderr io.Writer) (*commands, *kong.Kong, string, error) {
+func parse(args []string) (*commands, *kong.Kong, string, error) {
 	var c commands
-	helped := false
 	options := []kong.Option{
-		kong.Name("ingest"), kong.Description("Follows CloudTrail's digest chains and emits only proven events."),
-		kong.Writers(stdout, stderr), kong.Exit(func(int) { helped = true }), kong.DefaultEnvars("TRAILSEAL"),
+		kong.Name("ingest"), kong.NoDefaultHelp(), kong.Writers(io.Discard, io.Discard), kong.Exit(func(int) {}), kong.DefaultEnvars("TRAILSEAL"),
 	}
 	k, err := kong.New(&c, options...)
 	if err != nil {
@@ -78,21 +82,18 @@ func parse(args []string, stdout, stderr io.Writer) (*commands, *kong.Kong, stri
 	}
 	known := map[string]bool{}
 	for _, f := range k.Model.Flags {
-		known[f.Name] = f.Name != "config" && f.Name != "help"
+		known[f.Name] = f.Name != "config"
 	}
 	if name := configFile(args); name != "" {
 		file, err := readYAML(name, known)
 		if err != nil {
-			return nil, nil, "", err
+			return nil, nil, "", fmt.Errorf("settings: %w", err)
 		}
 		if k, err = kong.New(&c, append(options, kong.Resolvers(file))...); err != nil {
 			return nil, nil, "", err
 		}
 	}
 	parsed, err := k.Parse(args)
-	if helped {
-		return nil, nil, "", errHelp
-	}
 	if err != nil {
 		return nil, nil, "", err
 	}
@@ -114,7 +115,7 @@ func configFile(args []string) string {
 
 func (a *app) fail(code int, err error, hint string) int {
 	for line := range strings.SplitSeq(err.Error(), "\n") {
-		fmt.Fprintf(a.stderr, "error: %s\n", line)
+		fmt.Fprintf(a.stderr, "error: %s\n", report.Quote(line))
 	}
 	if hint != "" {
 		fmt.Fprintf(a.stderr, "hint: %s\n", hint)

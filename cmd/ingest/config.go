@@ -19,6 +19,7 @@ type config struct {
 	Config string `help:"YAML file with these settings." placeholder:"FILE" yaml:"-"`
 
 	Source  []string `help:"Where trails lie: s3://bucket[/prefix] or a folder (repeatable)." sep:"none" placeholder:"SOURCE"`
+	Queue   []string `help:"SQS queue that announces what is new in the sources: its URL (repeatable)." sep:"none" placeholder:"URL"`
 	Account []string `help:"Only this account (repeatable)." placeholder:"ID"`
 	Region  []string `help:"Only this region (repeatable)." placeholder:"REGION"`
 	Trail   []string `help:"Only this trail (repeatable)." placeholder:"NAME"`
@@ -52,6 +53,10 @@ type config struct {
 
 	Profile             string `help:"Of the AWS configuration." placeholder:"NAME"`
 	ExpectedBucketOwner string `help:"Account that must own the buckets." placeholder:"ID"`
+	RoleARN             string `help:"Role to read the sources and the keys in." placeholder:"ARN"`
+	ExternalID          string `help:"That the role's trust policy asks for." placeholder:"ID"`
+	QueueRoleARN        string `help:"Role to receive from the queues in." placeholder:"ARN"`
+	QueueExternalID     string `help:"That the queue role's trust policy asks for." placeholder:"ID"`
 }
 
 // defaultListen is the default of Listen; a run that ends by itself does not
@@ -64,6 +69,22 @@ func (c *config) check() error {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if len(c.Source) == 0 {
 		bad("source: none is set")
+	}
+	for _, s := range c.Source {
+		if strings.Trim(strings.TrimPrefix(s, "s3:"), "/") == "" && s != "/" {
+			bad("source %q: not s3://bucket[/prefix] or a folder", s)
+		}
+	}
+	for _, s := range c.Sink {
+		if !slices.ContainsFunc([]string{"stdout", "file:", "s3://", "http://", "https://", "opensearch+http://", "opensearch+https://"}, named(s)) {
+			bad("sink %q: not stdout, file:PATH, s3://bucket/prefix, https://host/path or opensearch+https://host/index", redacted(s))
+		}
+	}
+	if !slices.ContainsFunc([]string{"stdout", "stderr", "file:"}, named(c.Findings)) {
+		bad("findings %q: not stdout, stderr or file:PATH", redacted(c.Findings))
+	}
+	if c.State != "memory" && !named(c.State)("file:") {
+		bad("state %q: not file:PATH or memory", c.State)
 	}
 	for _, a := range c.Account {
 		if !trail.ValidAccount(a) {
@@ -95,7 +116,16 @@ func (c *config) check() error {
 	if slices.Contains(c.Sink, "stdout") && c.Findings == "stdout" {
 		bad("findings stdout: events go there already")
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.checkQueues())...)
+}
+
+// named returns whether a setting is a name or, where that ends in a colon or
+// slashes, begins with it and goes on.
+func named(s string) func(name string) bool {
+	return func(name string) bool {
+		rest, ok := strings.CutPrefix(s, name)
+		return ok && (rest != "") == strings.Contains(name, ":")
+	}
 }
 
 // size is a number of bytes, written as 512MiB.
@@ -150,10 +180,52 @@ func (d duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 
 func (d duration) String() string { return time.Duration(d).String() }
 
-// redacted returns a setting without what is secret in it: a URL's password.
-func redacted(s string) string {
-	if u, err := url.Parse(s); err == nil && u.User != nil {
-		return u.Redacted()
+// parseSince reads a moment, or a span before now.
+func parseSince(s string, now time.Time) (time.Time, error) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if d, err := time.ParseDuration(days + "h"); err == nil {
+			return now.Add(-24 * d).UTC(), nil
+		}
 	}
-	return s
+	if d, err := time.ParseDuration(s); err == nil {
+		return now.Add(-d).UTC(), nil
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("since %q: not RFC 3339, a date, or a span such as 24h or 30d", s)
+}
+
+// tokenLike is the least length of a path's part that is taken for a token:
+// some services have theirs there.
+const tokenLike = 16
+
+// redacted returns a setting without what is secret in it: of a URL the
+// password, what its query holds, and what looks like a token in its path.
+func redacted(s string) string {
+	scheme, _, _ := strings.Cut(s, "://")
+	u, err := url.Parse(s)
+	if !strings.Contains(scheme, "http") {
+		return s
+	}
+	if err != nil {
+		return scheme + "://(not a URL)" // whatever it holds
+	}
+	const hidden = "xxxxx"
+	query := u.Query()
+	for name := range query {
+		query.Set(name, hidden)
+	}
+	u.RawQuery = query.Encode()
+	if parts := strings.Split(u.Path, "/"); scheme == "http" || scheme == "https" {
+		for i, p := range parts {
+			if len(p) >= tokenLike {
+				parts[i] = hidden
+			}
+		}
+		u.Path, u.RawPath = strings.Join(parts, "/"), ""
+	}
+	return u.Redacted()
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +14,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
+
+	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/sink/fan"
 	"github.com/trailseal/trailseal/internal/sink/file"
@@ -132,4 +137,24 @@ func (w *wiring) findings(ctx context.Context, c *ingest.Config) error {
 	}
 	c.Findings = findingLines{s, log}
 	return nil
+}
+
+// findingLines writes findings as lines of JSON into a sink, and into the log
+// unless they are beside it anyway.
+type findingLines struct {
+	sink ingest.Sink
+	log  *slog.Logger
+}
+
+// Find implements ingest.FindingSink.
+func (l findingLines) Find(ctx context.Context, f finding.Finding) error {
+	l.log.Warn("finding", "class", f.Class, "account", f.Account, "region", f.Region, "trail", f.Trail, "key", f.Key, "detail", f.Detail)
+	b, err := json.Marshal(f)
+	if err != nil {
+		return fmt.Errorf("finding: %w", err)
+	}
+	sum := sha256.Sum256(b)
+	return l.sink.Emit(ctx, trail.Batch{
+		Log: trail.Object{Bucket: f.Bucket, Key: f.Key}, Lines: [][]byte{b}, IDs: []string{hex.EncodeToString(sum[:16])},
+	})
 }

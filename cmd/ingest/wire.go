@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -23,6 +24,7 @@ import (
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/ops"
+	"github.com/trailseal/trailseal/internal/queue"
 	"github.com/trailseal/trailseal/internal/state"
 	"github.com/trailseal/trailseal/pkg/digest"
 )
@@ -69,7 +71,7 @@ func (w *wiring) serve(ctx context.Context, worker *ingest.Worker, log *slog.Log
 	}
 	server, err := ops.Listen(ctx, ops.Config{
 		Addr: w.Listen, WebConfig: w.WebConfig, Registry: w.registry, Pprof: w.Pprof, Log: log,
-		Checks: []ops.Check{{Name: "sources", Run: worker.SourcesReady}, {Name: "sinks", Run: worker.SinksReady}},
+		Checks: []ops.Check{{Name: "sources", Run: worker.SourcesReady}, {Name: "sinks", Run: worker.SinksReady}, {Name: "queues", Run: w.queuesReady}},
 		Status: func() any { return worker.Status() },
 	})
 	if err != nil {
@@ -91,10 +93,13 @@ type wiring struct {
 	*app
 	*config
 	closers []io.Closer
-	client  *awsapi.Client
+	client  *awsapi.Client // the first
+	clients map[awsapi.Role]*awsapi.Client
+	queues  []*queue.Queue
 	letters sink
 
 	registry *prometheus.Registry
+	requests *prometheus.CounterVec // of AWS; nil counts none
 }
 
 func (w *wiring) close() {
@@ -109,14 +114,12 @@ func (w *wiring) worker(ctx context.Context) (ingest.Config, error) {
 		Memory: int64(w.Memory), Concurrency: w.Concurrency, Raw: w.Format == "raw", Once: w.Once, Halt: w.OnFinding == "halt",
 		Now: w.now, Log: w.logger(w.config),
 	}
-	w.registry = prometheus.NewRegistry()
-	w.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	c.Metrics = ingest.NewMetrics(prometheus.WrapRegistererWithPrefix("trailseal_", w.registry))
+	c.Metrics = ingest.NewMetrics(w.metrics())
 	var err error
 	if c.Since, err = parseSince(w.Since, w.now()); err != nil {
 		return c, err
 	}
-	steps := []func(context.Context, *ingest.Config) error{w.sources, w.keys, w.sinks, w.findings, w.store}
+	steps := []func(context.Context, *ingest.Config) error{w.sources, w.keys, w.sinks, w.findings, w.store, w.openQueues}
 	for _, step := range steps {
 		if err := step(ctx, &c); err != nil {
 			return c, err
@@ -125,46 +128,70 @@ func (w *wiring) worker(ctx context.Context) (ingest.Config, error) {
 	return c, nil
 }
 
-func (w *wiring) aws(ctx context.Context) (*awsapi.Client, error) {
-	if w.client == nil {
-		client, err := awsapi.Load(ctx, awsapi.Options{Profile: w.Profile, ExpectedBucketOwner: w.ExpectedBucketOwner, Concurrency: w.Concurrency})
-		if err != nil {
-			return nil, err
-		}
-		w.client = client
+// metrics makes the registry, with what is the program's own, and returns
+// where the rest registers.
+func (w *wiring) metrics() prometheus.Registerer {
+	w.registry = prometheus.NewRegistry()
+	w.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r := prometheus.WrapRegistererWithPrefix("trailseal_", w.registry)
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "build_info", Help: "Always 1; the labels say what runs."}, []string{"version", "goversion"})
+	build.WithLabelValues(programVersion(), runtime.Version()).Set(1)
+	w.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "aws_requests_total", Help: "Attempts of requests to AWS. The code is the HTTP status, or throttled, canceled, none.",
+	}, []string{"service", "operation", "code"})
+	r.MustRegister(build, w.requests)
+	return r
+}
+
+// counted counts a request to AWS.
+func (w *wiring) counted(service, operation, code string) {
+	if w.requests != nil {
+		w.requests.WithLabelValues(service, operation, code).Inc()
 	}
-	return w.client, nil
+}
+
+func (w *wiring) aws(ctx context.Context) (*awsapi.Client, error) {
+	return w.as(ctx, awsapi.Role{})
 }
 
 func (w *wiring) sources(ctx context.Context, c *ingest.Config) error {
 	for _, name := range w.Source {
-		s := ingest.Source{Source: discover.Source{Name: name}}
-		if rest, ok := strings.CutPrefix(name, "s3://"); ok {
-			client, err := w.aws(ctx)
-			if err != nil {
-				return err
-			}
-			s.Bucket, s.Prefix, _ = strings.Cut(rest, "/")
-			if s.Prefix = strings.Trim(s.Prefix, "/"); s.Prefix != "" {
-				s.Prefix += "/"
-			}
-			s.Objects = client.S3()
-		} else {
-			d, err := dir.Open(name)
-			if err != nil {
-				return fmt.Errorf("source: %w", err)
-			}
-			w.closers = append(w.closers, d)
-			s.Objects = d
+		s, err := w.openSource(ctx, name)
+		if err != nil {
+			return fmt.Errorf("source: %w", err)
 		}
 		c.Sources = append(c.Sources, s)
 	}
 	return nil
 }
 
+func (w *wiring) openSource(ctx context.Context, name string) (ingest.Source, error) {
+	s := ingest.Source{Source: discover.Source{Name: name}}
+	rest, ok := strings.CutPrefix(name, "s3://")
+	if !ok {
+		d, err := dir.Open(name)
+		if err != nil {
+			return s, err
+		}
+		w.closers = append(w.closers, d)
+		s.Objects = d
+		return s, nil
+	}
+	client, err := w.forSources(ctx)
+	if err != nil {
+		return s, err
+	}
+	s.Bucket, s.Prefix, _ = strings.Cut(rest, "/")
+	if s.Prefix = strings.Trim(s.Prefix, "/"); s.Prefix != "" {
+		s.Prefix += "/"
+	}
+	s.Objects = client.S3()
+	return s, nil
+}
+
 func (w *wiring) keys(ctx context.Context, c *ingest.Config) error {
 	if w.Keys == "auto" {
-		client, err := w.aws(ctx)
+		client, err := w.forSources(ctx)
 		if err != nil {
 			return err
 		}

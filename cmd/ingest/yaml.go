@@ -80,7 +80,7 @@ func writeYAML(w io.Writer, flags []*kong.Flag) error {
 	var top yaml.Node
 	top.Kind = yaml.MappingNode
 	for _, f := range flags {
-		if f.Name == "config" || f.Name == "help" {
+		if f.Name == "config" {
 			continue
 		}
 		var value yaml.Node

@@ -36,6 +36,7 @@ var internalImports = map[string][]string{
 	"internal/fetch":        {"internal/finding", "internal/inflate"},
 	"internal/report":       {"internal/finding"},
 	"internal/discover":     {"internal/fetch", "internal/finding"},
+	"internal/preflight":    {"internal/discover", "internal/fetch"},
 	"internal/prove":        {"internal/fetch", "internal/finding"},
 	"internal/verify":       {"internal/discover", "internal/fetch", "internal/finding", "internal/inflate", "internal/prove", "internal/report"},
 	"internal/validatelogs": {"internal/discover", "internal/fetch", "internal/finding", "internal/inflate", "internal/prove"},
