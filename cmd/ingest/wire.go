@@ -40,7 +40,10 @@ func (a *app) ingest(ctx context.Context, c *config) int {
 	defer w.close()
 	settings, err := w.worker(ctx)
 	if err != nil {
-		return a.fail(exitUsage, err, "ingest -h lists the settings")
+		return a.fail(exitUsage, err, hint(err))
+	}
+	if os.Getenv("GOMEMLIMIT") == "" { // or the collector would let garbage double what is in flight
+		debug.SetMemoryLimit(int64(c.Memory) + memoryBesides)
 	}
 	worker := ingest.New(settings)
 	stopServing, err := w.serve(ctx, worker, settings.Log)
@@ -52,15 +55,31 @@ func (a *app) ingest(ctx context.Context, c *config) int {
 	defer stop()
 	o, err := worker.Run(ctx)
 	settings.Log.Info("ended", "events", o.Events, "findings", o.Findings, "chains_waiting", o.Waiting)
+	if c.Once && err == nil {
+		logWaiting(worker.Status(), settings.Log)
+	}
 	switch {
 	case err != nil && !errors.Is(err, ingest.ErrHalt):
-		return a.fail(exitIncomplete, err, "")
+		return a.fail(exitIncomplete, err, hint(err))
 	case o.Findings > 0 && (c.Once || err != nil):
 		return exitFindings
 	case o.Waiting > 0 && c.Once:
 		return exitIncomplete
 	}
 	return exitOK
+}
+
+// memoryBesides is what the program takes beside the logs in flight: code,
+// connections, digests, listings.
+const memoryBesides = 64 << 20
+
+// logWaiting says which chains could not be followed to their end, and why.
+func logWaiting(s ingest.Status, log *slog.Logger) {
+	for _, c := range s.Chains {
+		if c.LastError != "" {
+			log.Warn("chain waits", "account", c.Account, "region", c.Region, "trail", c.Trail, "error", c.LastError)
+		}
+	}
 }
 
 // serve answers /metrics and the like until the function it returns is called.

@@ -161,14 +161,14 @@ func (l *logFile) readLarge(ctx context.Context) error {
 		return err
 	}
 	o := inflate.Options{Limit: l.fetcher.MaxLog, Plain: l.fetcher.Plain}
-	if l.sum.Sum, l.sum.Inflated, err = inflate.Copy(nil, bytes.NewReader(stored), o); err != nil {
+	if l.sum.Sum, l.sum.Inflated, err = inflate.Copy(nil, stored.Reader(), o); err != nil {
 		return err
 	}
 	if err := l.Check(l.sum.Sum); err != nil {
 		return err
 	}
 	return l.lines(ctx, &part{size: partBytes, lineBuffers: new(lineBuffers)}, func(s *trail.Splitter) error {
-		_, _, err := inflate.Copy(s, bytes.NewReader(stored), o)
+		_, _, err := inflate.Copy(s, stored.Reader(), o)
 		return err
 	})
 }
