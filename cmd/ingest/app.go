@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,7 +12,11 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/trailseal/trailseal/internal/awsapi"
+	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/report"
+	"github.com/trailseal/trailseal/internal/sink/file"
+	"github.com/trailseal/trailseal/internal/state"
 )
 
 // Exit codes.
@@ -52,7 +57,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = c.check()
 	}
 	if err != nil {
-		return a.fail(exitUsage, err, "ingest -h lists the settings")
+		return a.fail(exitUsage, err, hint(err))
 	}
 	switch command {
 	case "check":
@@ -121,6 +126,25 @@ func (a *app) fail(code int, err error, hint string) int {
 		fmt.Fprintf(a.stderr, "hint: %s\n", hint)
 	}
 	return code
+}
+
+// hint says what to do about an error, for people.
+func hint(err error) string {
+	switch {
+	case errors.Is(err, state.ErrLocked), errors.Is(err, file.ErrLocked):
+		return "another ingest has it: end that one, or name another file"
+	case errors.Is(err, state.ErrCorrupt):
+		return "put back a copy of it, or name a new file and say with --since where to begin"
+	case errors.Is(err, awsapi.ErrCredentials):
+		return "set AWS_PROFILE or --profile, or give the instance, task or pod a role"
+	case errors.Is(err, awsapi.ErrProfile):
+		return "aws configure list-profiles lists the profiles"
+	case errors.Is(err, awsapi.ErrRegion):
+		return "set AWS_REGION"
+	case errors.Is(err, discover.ErrNothing):
+		return "name the bucket, prefix or folder that holds AWSLogs/"
+	}
+	return "ingest -h lists the settings"
 }
 
 func (a *app) logger(c *config) *slog.Logger {

@@ -66,7 +66,11 @@ func (f *yamlFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any,
 		if err := node.Decode(&list); err != nil {
 			return nil, fmt.Errorf("%s:%d: %s: not a list of texts", f.name, node.Line, flag.Name)
 		}
-		return list, nil
+		values := make([]any, len(list)) // the only list that kong takes whole
+		for i, v := range list {
+			values[i] = v
+		}
+		return values, nil
 	}
 	if node.Kind != yaml.ScalarNode {
 		return nil, fmt.Errorf("%s:%d: %s: not a single value", f.name, node.Line, flag.Name)
