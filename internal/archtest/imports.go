@@ -31,6 +31,7 @@ var internalImports = map[string][]string{
 	"internal/inflate":      {},
 	"internal/notify":       {},
 	"internal/provenance":   {},
+	"internal/budget":       {},
 	"internal/disposition":  {"internal/fetch", "internal/finding", "internal/inflate"},
 	"internal/queue":        {"internal/finding", "internal/notify"},
 	"internal/fetch":        {"internal/finding", "internal/inflate"},
@@ -40,7 +41,7 @@ var internalImports = map[string][]string{
 	"internal/prove":        {"internal/fetch", "internal/finding"},
 	"internal/verify":       {"internal/discover", "internal/fetch", "internal/finding", "internal/inflate", "internal/prove", "internal/report"},
 	"internal/validatelogs": {"internal/discover", "internal/fetch", "internal/finding", "internal/inflate", "internal/prove"},
-	"internal/ingest":       {"internal/discover", "internal/disposition", "internal/fetch", "internal/finding", "internal/inflate", "internal/prove", "internal/provenance"},
+	"internal/ingest":       {"internal/budget", "internal/discover", "internal/disposition", "internal/fetch", "internal/finding", "internal/inflate", "internal/prove", "internal/provenance"},
 }
 
 const (

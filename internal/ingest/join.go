@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -235,4 +236,35 @@ func (f *follower) missing(ctx context.Context, g got, d *digest.Digest, named t
 func sameChain(a, b trail.Chain) bool {
 	a.Prefix, a.Organization, b.Prefix, b.Organization = "", "", "", ""
 	return a == b
+}
+
+// stops remembers the verified events that switched trails off.
+type stops struct {
+	mu     sync.Mutex
+	byName map[string][]finding.Event
+}
+
+const stopsKept = 100 // a trail
+
+func (s *stops) add(trailName string, e finding.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byName == nil {
+		s.byName = map[string][]finding.Event{}
+	}
+	list := append(s.byName[trailName], e)
+	s.byName[trailName] = list[max(0, len(list)-stopsKept):]
+}
+
+// near returns the last event that switched the trail off around a time.
+func (s *stops) near(trailName string, at time.Time) *finding.Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var last *finding.Event
+	for _, e := range s.byName[trailName] {
+		if d := at.Sub(e.Time); d > -window && d < 2*window && (last == nil || e.Time.After(last.Time)) {
+			last = &e
+		}
+	}
+	return last
 }

@@ -8,10 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
-	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/disposition"
 	"github.com/trailseal/trailseal/internal/fetch"
@@ -21,7 +19,6 @@ import (
 	"github.com/trailseal/trailseal/internal/provenance"
 	"github.com/trailseal/trailseal/pkg/digest"
 	"github.com/trailseal/trailseal/pkg/trail"
-	"golang.org/x/sync/semaphore"
 )
 
 // logFile is a log file that a proven digest lists, on its way to the sinks.
@@ -125,10 +122,10 @@ func (l *logFile) here() digest.Log {
 // is known.
 func (l *logFile) readHeld(ctx context.Context, n int) (err error) {
 	c := classes[n]
-	if err := l.budget.acquire(ctx, c.reserve); err != nil {
+	if err := l.budget.Acquire(ctx, c.reserve); err != nil {
 		return err
 	}
-	defer l.budget.release(c.reserve)
+	defer l.budget.Release(c.reserve)
 	scratch := l.scratch[n].Get().(*scratch)
 	defer l.scratch[n].Put(scratch)
 	b := &scratch.inflated
@@ -152,10 +149,10 @@ func (l *logFile) readHeld(ctx context.Context, n int) (err error) {
 // bytes are, they are inflated once for the hash, and once more for the
 // records.
 func (l *logFile) readLarge(ctx context.Context) error {
-	if err := l.budget.acquire(ctx, largeReserve); err != nil {
+	if err := l.budget.Acquire(ctx, largeReserve); err != nil {
 		return err
 	}
-	defer l.budget.release(largeReserve)
+	defer l.budget.Release(largeReserve)
 	stored, err := l.fetcher.Stored(ctx, l.at, maxCompressed)
 	if err != nil {
 		return err
@@ -345,33 +342,6 @@ func pause(ctx context.Context, try int) error {
 	case <-t.C:
 		return nil
 	}
-}
-
-// budget bounds the bytes of all log files in flight. A log holds one
-// reservation at a time and gives it back before it asks for a larger one, so
-// nobody waits while holding what another waits for.
-type budget struct {
-	sem      *semaphore.Weighted
-	total    int64
-	inFlight atomic.Int64
-	gauge    prometheus.Gauge
-}
-
-func newBudget(total int64, gauge prometheus.Gauge) *budget {
-	return &budget{sem: semaphore.NewWeighted(total), total: total, gauge: gauge}
-}
-
-func (b *budget) acquire(ctx context.Context, n int64) error {
-	if err := b.sem.Acquire(ctx, n); err != nil {
-		return err
-	}
-	b.gauge.Set(float64(b.inFlight.Add(n)))
-	return nil
-}
-
-func (b *budget) release(n int64) {
-	b.gauge.Set(float64(b.inFlight.Add(-n)))
-	b.sem.Release(n)
 }
 
 // class is a size of log file: what a log of it may inflate to, what its lines

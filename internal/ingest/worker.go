@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/trailseal/trailseal/internal/budget"
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/finding"
@@ -26,7 +27,7 @@ type Worker struct {
 	Config
 	m       *Metrics
 	keys    *prove.Keyring
-	budget  *budget
+	budget  *budget.Budget
 	scratch [len(classes)]sync.Pool // of *scratch
 	group   *errgroup.Group         // every goroutine that follows
 	stops   stops
@@ -62,7 +63,7 @@ func Run(ctx context.Context, c Config) (Outcome, error) { return New(c).Run(ctx
 // New returns a worker that has not begun.
 func New(c Config) *Worker {
 	w := &Worker{
-		Config: c, m: c.Metrics, budget: newBudget(c.Memory, c.Metrics.inFlight),
+		Config: c, m: c.Metrics, budget: budget.New(c.Memory, func(n int64) { c.Metrics.inFlight.Set(float64(n)) }),
 		keys:   prove.NewKeyring(c.Keys, c.Since, c.Now(), c.Now),
 		chains: map[string]*follower{}, told: map[findingID]*telling{},
 	}
@@ -329,7 +330,7 @@ type ChainStatus struct {
 
 // Status returns a snapshot; it is safe to call at any time.
 func (w *Worker) Status() Status {
-	s := Status{Chains: []ChainStatus{}, InFlight: w.budget.inFlight.Load(), Memory: w.Memory, Events: w.events.Load()}
+	s := Status{Chains: []ChainStatus{}, InFlight: w.budget.InFlight(), Memory: w.Memory, Events: w.events.Load()}
 	for _, f := range w.followers() {
 		s.Chains = append(s.Chains, f.status())
 	}
@@ -383,35 +384,4 @@ func text(err error) string {
 		return ""
 	}
 	return err.Error()
-}
-
-// stops remembers the verified events that switched trails off.
-type stops struct {
-	mu     sync.Mutex
-	byName map[string][]finding.Event
-}
-
-const stopsKept = 100 // a trail
-
-func (s *stops) add(trailName string, e finding.Event) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.byName == nil {
-		s.byName = map[string][]finding.Event{}
-	}
-	list := append(s.byName[trailName], e)
-	s.byName[trailName] = list[max(0, len(list)-stopsKept):]
-}
-
-// near returns the last event that switched the trail off around a time.
-func (s *stops) near(trailName string, at time.Time) *finding.Event {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var last *finding.Event
-	for _, e := range s.byName[trailName] {
-		if d := at.Sub(e.Time); d > -window && d < 2*window && (last == nil || e.Time.After(last.Time)) {
-			last = &e
-		}
-	}
-	return last
 }
