@@ -72,7 +72,7 @@ func (f *fault) do(ctx context.Context, seam string, call func() error) error {
 	panic(f.mode)
 }
 
-// struck is a world whose seams a fault strikes.
+// struckWorld is a world whose seams a fault strikes.
 type struckWorld struct {
 	*testtrail.World
 	f *fault
@@ -181,7 +181,7 @@ type faultSite struct {
 }
 
 func newFaultSite(t *testing.T) *faultSite {
-	s := &faultSite{site: newSite(t, 5), store: state.NewMemory()}
+	s := &faultSite{site: newSite(t, 5)}
 	s.other = s.trail.Chain("444455556666", region, day)
 	s.other.Hours(2)
 	s.Delete(bucket, s.c.Issued[2].Logs[0].Key)
@@ -189,8 +189,16 @@ func newFaultSite(t *testing.T) *faultSite {
 	return s
 }
 
-// proven returns the ids of all proven events by chain and the end of the
-// digest that lists them.
+// fresh returns the site with a worker's surroundings as they are at first.
+// Runs only read the world.
+func (s *faultSite) fresh() *faultSite {
+	site := *s.site
+	site.sink, site.found = &sink{lines: map[string]string{}, counts: map[string]int{}}, &findings{}
+	return &faultSite{site: &site, other: s.other, store: state.NewMemory()}
+}
+
+// proven returns the ids of all proven events and the end of the digest that
+// lists them.
 func (s *faultSite) proven() map[string]time.Time {
 	ids := map[string]time.Time{}
 	for _, c := range []*testtrail.Chain{s.c, s.other} {
@@ -256,7 +264,7 @@ func (s *faultSite) check(t *testing.T, step string) {
 	}
 }
 
-// run runs the worker with a fault and then without, and verifies the world
+// strike runs the worker with a fault and then without, and verifies the world
 // after each. It reports whether the fault struck.
 func (s *faultSite) strike(t *testing.T, f *fault) bool {
 	ctx, cancel := context.WithCancel(t.Context())
@@ -296,6 +304,7 @@ func (s *faultSite) strike(t *testing.T, f *fault) bool {
 // Every seam, struck in every way at every one of its calls: what is proven
 // comes out, nothing else does, and no head is ever ahead of it.
 func TestFaults(t *testing.T) {
+	site := newFaultSite(t)
 	for _, seam := range []string{"Get", "List", "Folders", "PublicKeys", "Load", "Replace", "Emit", "Find"} {
 		for _, mode := range []string{"fails", "fails but took effect", "slow", "cancelled", "cancelled, and took effect"} {
 			t.Run(seam+" "+mode, func(t *testing.T) {
@@ -306,7 +315,7 @@ func TestFaults(t *testing.T) {
 				for n := 1; ; n += step {
 					struck := false
 					synctest.Test(t, func(t *testing.T) {
-						struck = newFaultSite(t).strike(t, &fault{seam: seam, mode: mode, n: n})
+						struck = site.fresh().strike(t, &fault{seam: seam, mode: mode, n: n})
 					})
 					if !struck || t.Failed() {
 						if n == 1 && !struck {

@@ -155,9 +155,10 @@ func (f *follower) follow(ctx context.Context) error {
 // got is a digest with what was read of it.
 type got struct {
 	discover.Digest
-	at   trail.Object
-	file fetch.File
-	err  error
+	at    trail.Object
+	file  fetch.File
+	later bool // large: read when its turn has come, one at a time
+	err   error
 }
 
 // followList goes along a list. The digests are fetched ahead; each is judged
@@ -185,8 +186,24 @@ const aheadDigests = 8
 
 func (f *follower) get(ctx context.Context, d discover.Digest) got {
 	o := d.Object()
-	file, err := f.fetcher.Digest(ctx, o)
-	return got{at: o, file: file, err: err}
+	file, later, err := f.fetcher.DigestAhead(ctx, o)
+	return got{at: o, file: file, later: later, err: err}
+}
+
+// turn reads a large digest, which is held until done is called. Of the one
+// after it, if that is large too, it reads before that what it says of g.
+func (f *follower) turn(ctx context.Context, g, newer *got) (done func(), err error) {
+	done = func() {}
+	if newer != nil && newer.later && g.file.Meta[digest.MetaSignature] == "" {
+		file, err := f.fetcher.Digest(ctx, newer.at)
+		if err == nil {
+			newer.file.Digest = &digest.Digest{Previous: file.Digest.Previous}
+		}
+	}
+	if g.later {
+		g.file, done, g.err = f.fetcher.Turn(ctx, g.at)
+	}
+	return done, ctx.Err()
 }
 
 // take deals with a digest: those between the head and it first, then its own
@@ -194,6 +211,11 @@ func (f *follower) get(ctx context.Context, d discover.Digest) got {
 func (f *follower) take(ctx context.Context, g got, newer *got) error {
 	if f.isPast(g.DigestKey) || f.notThere(g) {
 		return nil
+	}
+	done, err := f.turn(ctx, &g, newer)
+	defer done()
+	if err != nil {
+		return err
 	}
 	a := f.judge(ctx, g, newer)
 	fate := disposition.Of(disposition.Trouble{What: disposition.Digest, Err: a.Unknown, Class: a.Wrong, Proven: a.Proven})
@@ -236,7 +258,7 @@ func (f *follower) take(ctx context.Context, g got, newer *got) error {
 
 func (f *follower) judge(ctx context.Context, g got, newer *got) prove.Answer {
 	q := prove.Question{Key: g.DigestKey, At: g.at, File: g.file, Err: g.err}
-	if newer != nil && newer.err == nil {
+	if newer != nil && newer.err == nil && newer.file.Digest != nil {
 		p := newer.file.Digest.Previous
 		if p != nil && trail.Tail(p.Object) == trail.Tail(g.DigestKey.String()) {
 			q.Repeated = p.Signature

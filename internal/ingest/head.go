@@ -39,7 +39,7 @@ const headVersion = 1
 
 // badKept bounds what planted digests can make of a head. The rest is judged
 // again after a restart.
-const badKept = 1000
+const badKept = 100
 
 // doneKept is how long a backfill digest is remembered as dealt with, counted
 // from its end.
