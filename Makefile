@@ -47,9 +47,11 @@ bench: ## measurements; see docs/benchmarks.md
 	go test -run '^$$' -bench . -cpu 1 ./pkg/... && go test -run '^$$' -bench Inflate -cpu 1 ./test/bench
 	go test -run '^$$' -bench 'Verify|Reference|Memory' -benchtime 1x -timeout 20m ./test/bench
 
-demo: build ## verify the built-in sample: one edited log file, two hours without logging
+demo: build ## both programs on the built-in sample: one edited log file, two hours without logging
+	@rc=0; bin/ingest --once --source test/sample --keys test/sample/keys.json --since 2026-03-01 --state memory || rc=$$?; \
+	[ $$rc -eq 1 ] || { echo "ingest: exit $$rc, want 1: findings"; exit 1; }
 	@rc=0; bin/verifier verify --keys test/sample/keys.json --start-time 2026-03-01 --end-time 2026-03-01T08:00:00Z test/sample || rc=$$?; \
-	[ $$rc -eq 1 ] || { echo "exit $$rc, want 1: findings"; exit 1; }
+	[ $$rc -eq 1 ] || { echo "verifier: exit $$rc, want 1: findings"; exit 1; }
 
 sample: ## write the built-in sample anew
 	cd test/signtrail && go run . sample ../sample

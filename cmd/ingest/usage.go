@@ -30,18 +30,20 @@ Where from
   --queue-role-arn ARN, --queue-external-id ID  ... and for the queues
 
 Where to
-  --sink SINK             stdout, file:PATH, s3://bucket/prefix, https://host/path
-                          or opensearch+https://host/index  (repeatable: an event
-                          counts when all have it; default stdout)
-  --format FORMAT         trailseal: a member in front of each event says where it
-                          is proven; raw: the event alone (default trailseal)
+  --sink SINK             stdout, file:PATH, s3://bucket/prefix,
+                          https://host/path or opensearch+https://host/index
+                          (repeatable: an event counts when all have it; default
+                          stdout)
+  --format FORMAT         trailseal: a member in front of each event says where
+                          it is proven; raw: the event alone (default trailseal)
   --findings WHERE        stdout, stderr or file:PATH (default stderr)
   --on-finding WHAT       quarantine what it concerns and go on, or halt
                           (default quarantine)
   --file-max SIZE         files are rotated at this size (default 256MiB)
   --file-every DURATION   ... and when UTC enters another multiple (default 1h)
   --sink-header "NAME: VALUE"  of requests to HTTP sinks  (repeatable)
-  --sink-compression HOW  gzip or zstd for S3, gzip or none for HTTP (default gzip)
+  --sink-compression HOW  gzip or zstd for S3, gzip or none for HTTP (default
+                          gzip)
   --dead-letters PATH     events that an HTTP sink refuses for their content;
                           without it they hold their log file back
 
@@ -57,7 +59,7 @@ How
 Operations
   --listen ADDRESS        of /metrics, /livez, /readyz, /statusz; empty: none
                           (default :9090; with --once none)
-  --web-config FILE       TLS and basic auth, as the Prometheus exporters have it
+  --web-config FILE       TLS and basic auth, as Prometheus exporters have it
   --pprof                 serve /debug/pprof too
   --log-format FORMAT     text or json, on stderr (default text)
   --log-level LEVEL       debug, info, warn or error (default info)

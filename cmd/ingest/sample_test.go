@@ -75,3 +75,54 @@ func recordsOf(t *testing.T, path string) []json.RawMessage {
 	}
 	return log.Records
 }
+
+// The README's first command runs as it stands there.
+func TestREADME(t *testing.T) {
+	t.Chdir("../..")
+	b, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "\n```\ngo run ./cmd/")
+	line, _, _ := strings.Cut(rest, "\n")
+	words := strings.Fields(line)
+	if len(words) < 2 || words[0] != "ingest" {
+		t.Fatalf("the first command is %q", line)
+	}
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), words[1:], &stdout, &stderr); code != exitFindings {
+		t.Fatalf("exit %d\n%s", code, stderr.String())
+	}
+	if n := strings.Count(stdout.String(), "\n{\"trailseal\""); n != 99 {
+		t.Errorf("%d events after the first", n)
+	}
+	if n := strings.Count(stderr.String(), `{"class":`); n != 2 {
+		t.Errorf("%d findings", n)
+	}
+}
+
+// The usage names every setting, with its default.
+func TestUsageNamesAll(t *testing.T) {
+	_, k, _, err := parse(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(k.Model.Flags) < 30 {
+		t.Fatalf("%d flags", len(k.Model.Flags))
+	}
+	for _, f := range k.Model.Flags {
+		_, about, ok := strings.Cut(usage, "--"+f.Name+" ")
+		if !ok {
+			t.Errorf("--%s is missing", f.Name)
+			continue
+		}
+		if about, _, _ = strings.Cut(about, "\n  --"); f.HasDefault && !strings.Contains(about, f.Default) {
+			t.Errorf("--%s: the default %s is missing in %q", f.Name, f.Default, about)
+		}
+	}
+	for line := range strings.Lines(usage) {
+		if len(line) > 81 {
+			t.Errorf("longer than 80: %s", line)
+		}
+	}
+}
