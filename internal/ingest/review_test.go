@@ -1,11 +1,15 @@
 package ingest_test
 
 import (
+	"bytes"
+	"cmp"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -354,6 +358,7 @@ type flaky struct {
 	*findings
 	effect bool
 	fails  int
+	err    error // fs.ErrPermission where nil
 }
 
 func (f *flaky) Find(ctx context.Context, g finding.Finding) error {
@@ -361,13 +366,14 @@ func (f *flaky) Find(ctx context.Context, g finding.Finding) error {
 	failing := f.fails > 0
 	f.fails--
 	f.mu.Unlock()
+	refused := cmp.Or(f.err, fs.ErrPermission)
 	if failing && !f.effect {
-		return fs.ErrPermission
+		return refused
 	}
 	if err := f.findings.Find(ctx, g); err != nil || !failing {
 		return err
 	}
-	return fs.ErrPermission
+	return refused
 }
 
 // Digests of very many logs are held one at a time, and a large one that lost
@@ -388,4 +394,35 @@ func TestLargeDigests(t *testing.T) {
 	s.run(t)
 	s.expect(t, s.want(), "digest-signature")
 	s.once(t)
+}
+
+// A finding that cannot be reported since its file is gone is not a log file
+// that is gone.
+func TestFindingsFileGone(t *testing.T) {
+	s := newSite(t, 1)
+	s.c.Hour([]byte(`{"Records":[{"eventID":"a"},5,{"eventID":"b"}]}`))
+	s.cfg.Findings = &flaky{findings: s.found, fails: 1, err: fmt.Errorf("write: %w", fs.ErrNotExist)}
+	s.run(t)
+	want := s.want()
+	delete(want, s.c.Issued[2].Logs[0].String()+" 1") // 5 has no line
+	s.expect(t, want, "log-corrupt")
+}
+
+// A log of more stored bytes than CloudTrail ever writes is planted: its hash
+// says so, and the chain goes on.
+func TestHugePlantedLog(t *testing.T) {
+	s := newSite(t, 4)
+	l := s.c.Issued[2].Logs[0]
+	want := s.want(l)
+	s.Edit(bucket, l.Key, func(o *testtrail.Stored) {
+		noise := make([]byte, 97<<20)
+		rand.NewChaCha8([32]byte{}).Read(noise)
+		var b bytes.Buffer
+		z, _ := gzip.NewWriterLevel(&b, gzip.NoCompression)
+		z.Write(noise)
+		z.Close()
+		o.Body = b.Bytes()
+	})
+	s.run(t)
+	s.expect(t, want, "log-modified")
 }

@@ -250,7 +250,11 @@ func (w *Worker) tell(ctx context.Context, id findingID, t *telling, f finding.F
 	defer close(t.done)
 	if err != nil {
 		delete(w.told, id)
-		t.err = fmt.Errorf("report finding: %w", err)
+		// Not wrapped: that a file of findings is not there says nothing about
+		// the evidence.
+		if t.err = ctx.Err(); t.err == nil {
+			t.err = fmt.Errorf("report finding: %v", err)
+		}
 		return
 	}
 	w.findings++
