@@ -81,7 +81,10 @@ func Load(ctx context.Context, o Options) (*Client, error) {
 	o.Concurrency = cmp.Or(o.Concurrency, DefaultConcurrency)
 	o.IdleTimeout = cmp.Or(o.IdleTimeout, DefaultIdleTimeout)
 	o.MaxBackoff = cmp.Or(o.MaxBackoff, DefaultMaxBackoff)
-	load := []func(*config.LoadOptions) error{config.WithHTTPClient(httpClient(o))}
+	load := []func(*config.LoadOptions) error{
+		config.WithHTTPClient(httpClient(o)),
+		config.WithLogger(logging.Nop{}), // what goes wrong is in our errors
+	}
 	if o.Region != "" {
 		load = append(load, config.WithRegion(o.Region))
 	}
@@ -105,7 +108,6 @@ func Load(ctx context.Context, o Options) (*Client, error) {
 	// checksum costs as much as ours.
 	cfg.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 	cfg.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
-	cfg.Logger = logging.Nop{}                                        // what goes wrong is in our errors
 	cfg.Retryer = func() aws.Retryer { return retryer(o.MaxBackoff) } // AWS_MAX_ATTEMPTS still holds
 	if o.Role.ARN != "" {
 		cfg.Credentials = credentials{assume(cfg, o.Role)}

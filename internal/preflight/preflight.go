@@ -102,6 +102,9 @@ func (s Source) read(ctx context.Context, finder *discover.Finder, places []disc
 			continue
 		}
 		digest, logs := s.readDigest(ctx, p, newest)
+		if digest.Err != nil {
+			return []Result{digest}
+		}
 		return append([]Result{digest}, s.readLog(ctx, logs)...)
 	}
 	return []Result{{Missing: true, Detail: "no digest found: nothing can be proven"}}
