@@ -16,6 +16,7 @@ import (
 // is left alone.
 type delivery struct {
 	queue    *Queue
+	id       string
 	receipt  string
 	sent     time.Time
 	receives int
@@ -40,20 +41,33 @@ const (
 	kept     = "kept"     // dealt with, and could not be deleted
 )
 
-// admit takes messages into work.
-func (q *Queue) admit(ctx context.Context, messages []Message) {
+// admit takes messages into work and returns how many: what was given back in
+// a queue that is drained is left.
+func (q *Queue) admit(ctx context.Context, messages []Message) (n int) {
 	list := make([]*delivery, 0, len(messages))
 	q.mu.Lock()
 	for _, m := range messages {
-		d := &delivery{queue: q, receipt: m.Receipt, sent: m.Sent, receives: m.Receives, beat: time.Now(), format: notify.Unknown}
+		d := &delivery{queue: q, id: m.ID, receipt: m.Receipt, sent: m.Sent, receives: m.Receives, beat: time.Now(), format: notify.Unknown}
 		q.held[d] = true
 		list = append(list, d)
 	}
 	q.Metrics.received(len(list))
 	q.mu.Unlock()
 	for i, d := range list {
+		if q.again(d) {
+			q.leave(d)
+			continue
+		}
+		n++
 		q.open(ctx, d, messages[i])
 	}
+	return n
+}
+
+func (q *Queue) again(d *delivery) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.tried[d.id]
 }
 
 // open reads a message, deals with what is no object, and makes the rest ready.
@@ -143,6 +157,9 @@ func (q *Queue) goneLocked(d *delivery, outcome string) {
 		return
 	}
 	delete(q.held, d)
+	if q.Drain && outcome != acked && outcome != stale {
+		q.tried[d.id] = true
+	}
 	q.Metrics.gone(d.format, outcome)
 	close(q.changed)
 	q.changed = make(chan struct{})

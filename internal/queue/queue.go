@@ -93,6 +93,9 @@ type Queue struct {
 	stop    context.CancelFunc
 	closed  bool
 	lastErr error // of the last Receive
+	// tried are the messages that were given back or left, by id, in a queue
+	// that is drained: it is empty when nothing else comes.
+	tried   map[string]bool
 	keepers sync.WaitGroup
 }
 
@@ -109,7 +112,7 @@ func New(c Client, o Options) *Queue {
 		o.InFlight = DefaultInFlight
 	}
 	q := &Queue{
-		Options: o, client: c, held: map[*delivery]bool{}, changed: make(chan struct{}), work: make(chan struct{}, 1),
+		Options: o, client: c, held: map[*delivery]bool{}, changed: make(chan struct{}), work: make(chan struct{}, 1), tried: map[string]bool{},
 		find: func(context.Context, finding.Finding) error { return errNobody },
 	}
 	o.Metrics.add(q)
@@ -148,8 +151,7 @@ func (q *Queue) Next(ctx context.Context) ([]trail.Object, func(context.Context,
 		if err != nil {
 			return nil, nil, fmt.Errorf("queue %s: %w", q.Name, err)
 		}
-		q.admit(ctx, messages)
-		if len(messages) == 0 && q.Drain {
+		if n := q.admit(ctx, messages); n == 0 && q.Drain {
 			// What is in work may come back, so one more look is due after it.
 			switch n, changed := q.inWork(); n {
 			case 0:
