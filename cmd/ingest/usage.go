@@ -66,6 +66,8 @@ Operations
 
 Each setting can also be TRAILSEAL_NAME in the environment, as
 TRAILSEAL_ON_FINDING. A flag goes before the environment, that before the file.
+In the environment accounts, regions and trails are separated by commas; other
+repeatable settings take one value there.
 
 Exit: 0 ended as asked, 1 findings (--once, or halted at one), 2 bad settings,
 3 not everything could be dealt with (--once; check: something is missing).
