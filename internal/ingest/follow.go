@@ -267,6 +267,13 @@ func (f *follower) judge(ctx context.Context, g got, newer *got) prove.Answer {
 	if q.Repeated == "" {
 		q.Repeated = f.repeated[g.DigestKey.String()]
 	}
+	a := prove.Digest(ctx, f.keys, q)
+	if newer == nil || !errors.Is(a.Unknown, digest.ErrUnsigned) {
+		return a
+	}
+	if q.Repeated = f.successor(ctx, g); q.Repeated == "" {
+		return a
+	}
 	return prove.Digest(ctx, f.keys, q)
 }
 

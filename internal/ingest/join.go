@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync"
 	"time"
 
@@ -164,6 +165,31 @@ func (f *follower) listBefore(ctx context.Context, d discover.Digest) error {
 	}
 	return nil
 }
+
+// successor returns the signature of g that a later digest repeats, "" where
+// none is known that does. In a copy the one next to g need not be its
+// successor: anything can have been planted between the two.
+func (f *follower) successor(ctx context.Context, g got) string {
+	list := f.pending()
+	i := slices.IndexFunc(list, func(d discover.Digest) bool { return d.End.After(g.End) })
+	for n := range successorsTried {
+		if i < 0 || i+n >= len(list) {
+			return ""
+		}
+		file, later, err := f.fetcher.DigestAhead(ctx, list[i+n].Object()) // never in its turn: g may hold that
+		if later || err != nil || file.Digest.Previous == nil {
+			continue
+		}
+		p := file.Digest.Previous
+		if trail.Tail(p.Object) == trail.Tail(g.DigestKey.String()) {
+			return p.Signature
+		}
+	}
+	return ""
+}
+
+// successorsTried bounds what a chain that waits reads again each time.
+const successorsTried = 32
 
 // lookBack looks for a digest where it may lie and announces it, unless it was
 // dealt with. One that was quarantined is looked at once more, since its
