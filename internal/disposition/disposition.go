@@ -49,6 +49,8 @@ type Trouble struct {
 	// that the content is CloudTrail's all the same.
 	Class  finding.Class
 	Proven bool
+	// Fresh: it is so young that what is absent may still arrive.
+	Fresh bool
 }
 
 // Disposition is the decision.
@@ -60,7 +62,10 @@ type Disposition struct {
 
 // Of decides.
 func Of(t Trouble) Disposition {
+	absent := t.Class == finding.DigestMissing || t.What == Log && errors.Is(t.Err, fs.ErrNotExist)
 	switch {
+	case absent && t.Fresh:
+		return Disposition{Fate: Wait}
 	case t.Class != "" && t.Proven:
 		return Disposition{Fate: Emit, Class: t.Class}
 	case t.Class != "":
@@ -76,6 +81,9 @@ func Of(t Trouble) Disposition {
 	case t.What == Log:
 		return ofLog(t.Err)
 	}
+	if errors.Is(t.Err, inflate.ErrTooLarge) { // no digest is; to wait would let one planted object hold a chain
+		return Disposition{Fate: Quarantine, Class: finding.DigestCorrupt}
+	}
 	return Disposition{Fate: Wait, Reason: fetch.ReasonOf(t.Err)}
 }
 
@@ -84,7 +92,7 @@ func ofLog(err error) Disposition {
 		finding.LogModified:  errors.Is(err, digest.ErrModified),
 		finding.LogMissing:   errors.Is(err, fs.ErrNotExist),
 		finding.LogMisplaced: errors.Is(err, digest.ErrMisplaced),
-		finding.LogCorrupt:   inflate.IsContainer(err),
+		finding.LogCorrupt:   inflate.IsContainer(err) || errors.Is(err, inflate.ErrTooLarge),
 	} {
 		if is {
 			return Disposition{Fate: Quarantine, Class: class}

@@ -1,12 +1,17 @@
 package ingest_test
 
 import (
+	"context"
+	"slices"
 	"testing"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/trailseal/trailseal/internal/dir"
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/testtrail"
+	"github.com/trailseal/trailseal/pkg/trail"
 )
 
 // copied makes a plain copy of the bucket, without metadata, the source.
@@ -48,4 +53,84 @@ func TestPlantedInACopy(t *testing.T) {
 	s.copied(t, t.TempDir())
 	s.run(t)
 	s.expect(t, s.want(s.c.Issued[len(s.c.Issued)-1].Logs...), "digest-corrupt")
+}
+
+// The last digest before a gap has no successor that repeats its signature:
+// in a plain copy its hour cannot be proven, and holds nothing behind it.
+func TestGapInACopy(t *testing.T) {
+	s := newSite(t, 3)
+	last := s.c.Issued[3]
+	s.c.Skip(4 * time.Hour)
+	s.c.Restart(s.c.Now())
+	s.c.Hours(3)
+	newest := s.c.Issued[len(s.c.Issued)-1]
+	want := s.want(slices.Concat(last.Logs, newest.Logs)...)
+	s.copied(t, t.TempDir())
+	if o := s.run(t); o.Waiting != 1 { // for the newest alone
+		t.Errorf("%+v", o)
+	}
+	s.expect(t, want, "coverage", "gap")
+}
+
+// A replicated bucket gets its objects in any order: what is absent within the
+// grace is waited for.
+func TestReplicatedLate(t *testing.T) {
+	for _, late := range []func(*site) trail.Object{
+		func(s *site) trail.Object { return s.c.Issued[2].Logs[1] },
+		func(s *site) trail.Object { return trail.Object{Bucket: bucket, Key: s.c.Issued[2].Key} },
+	} {
+		s := newSite(t, 3)
+		want := s.want()
+		o := late(s)
+		stored, _ := s.Stored(o.Bucket, o.Key)
+		s.Delete(o.Bucket, o.Key)
+		s.cfg.Once, s.cfg.Grace = false, 5*time.Hour
+		s.cfg.Metrics = ingest.NewMetrics(prometheus.NewRegistry())
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() {
+			_, err := ingest.Run(ctx, s.cfg)
+			ended <- err
+		}()
+		for s.sink.len() == 0 || s.Reads(o.Bucket, o.Key) < 2 {
+			time.Sleep(time.Millisecond)
+		}
+		s.Put(o.Bucket, o.Key, stored)
+		for s.sink.len() < len(want) {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		s.expect(t, want)
+	}
+}
+
+// len returns how many events are there.
+func (s *sink) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.lines)
+}
+
+// A bucket and a copy of it are followed each for itself, with equal ids.
+func TestBucketAndCopy(t *testing.T) {
+	s := newSite(t, 3)
+	s.run(t)
+	s.once(t)
+	both := s.cfg.Sources
+	s.copied(t, t.TempDir())
+	s.cfg.Sources = append(both, s.cfg.Sources...)
+	s.run(t)
+	twice := 0
+	for id, n := range s.sink.counts {
+		if n > 2 {
+			t.Errorf("%s came %d times", id, n)
+		}
+		twice += n - 1
+	}
+	if want := len(s.want(s.c.Issued[3].Logs...)); twice != want { // the newest waits in the copy
+		t.Errorf("%d events came twice, want %d", twice, want)
+	}
 }

@@ -218,17 +218,26 @@ func (f *follower) take(ctx context.Context, g got, newer *got) error {
 		return err
 	}
 	a := f.judge(ctx, g, newer)
-	fate := disposition.Of(disposition.Trouble{What: disposition.Digest, Err: a.Unknown, Class: a.Wrong, Proven: a.Proven})
+	fate := disposition.Of(disposition.Trouble{What: disposition.Digest, Err: a.Unknown, Class: a.Wrong, Proven: a.Proven, Fresh: f.fresh(g.End)})
+	if a.Detail == "" && a.Unknown != nil {
+		a.Detail = a.Unknown.Error()
+	}
 	if fate.Class != "" {
-		if err := f.findDigest(ctx, a.Wrong, g.at, g.End, a.Detail, a.Evidence); err != nil {
+		if err := f.findDigest(ctx, fate.Class, g.at, g.End, a.Detail, a.Evidence); err != nil {
 			return err
 		}
 	}
 	switch fate.Fate {
 	case disposition.Wait:
-		f.m.unverified.WithLabelValues(string(fate.Reason)).Inc()
+		f.m.wait(fate.Reason)
+		if fate.Reason == finding.NoSignature && f.endsBefore(g, newer) {
+			return f.unprovable(ctx, g)
+		}
 		if fate.Reason == finding.NoSignature {
 			return fmt.Errorf("digest %s: %w: %w", g.at, errWaits, a.Unknown)
+		}
+		if a.Unknown == nil {
+			return fmt.Errorf("digest %s: %s: %w", g.at, a.Detail, errNotYet)
 		}
 		return fmt.Errorf("digest %s: %w", g.at, a.Unknown)
 	case disposition.Release:
@@ -364,4 +373,25 @@ func (f *follower) findDigest(ctx context.Context, class finding.Class, o trail.
 		Class: class, Detail: detail, Evidence: e,
 		Subject: finding.Subject{Account: f.name.Account, Region: f.name.Region, Trail: f.name.Trail, Bucket: o.Bucket, Key: o.Key, Time: end.UTC()},
 	})
+}
+
+// fresh reports whether what belongs to a digest that ends at end may still be
+// on its way: a replicated bucket gets its objects in any order. A run that
+// ends by itself takes what is there.
+func (f *follower) fresh(end time.Time) bool { return !f.Once && f.Now().Sub(end) < f.Grace }
+
+// endsBefore reports whether the next digest is a starting one: then nothing
+// will ever repeat the signature of g.
+func (f *follower) endsBefore(g got, newer *got) bool {
+	return newer != nil && newer.err == nil && newer.file.Digest != nil && newer.file.Digest.Previous == nil
+}
+
+// unprovable passes the last digest before a gap in a copy without metadata:
+// its hour cannot be proven, its events do not leave, and that is told.
+func (f *follower) unprovable(ctx context.Context, g got) error {
+	e := finding.Evidence{From: g.End.Add(-window), To: g.End}
+	if err := f.findDigest(ctx, finding.Coverage, g.at, g.End, "nothing in this copy repeats its signature: its hour is not emitted", e); err != nil {
+		return err
+	}
+	return f.pass(ctx, g.DigestKey, func(h *head) { h.quarantined(g.DigestKey) })
 }

@@ -45,8 +45,14 @@ const badKept = 100
 // from its end.
 const doneKept = 45 * 24 * time.Hour
 
-func headName(c trail.Chain) string {
-	name := "chain/" + c.Account + "/" + c.Region + "/" + c.HomeRegion + "/" + c.Trail
+// headName names the head of a chain in a source: the same chain in a bucket
+// and in a copy of it is followed twice.
+func headName(s *source, c trail.Chain) string {
+	at := s.Bucket + "/" + s.Prefix
+	if s.IsCopy() {
+		at = s.Name
+	}
+	name := "chain/" + at + "/" + c.Account + "/" + c.Region + "/" + c.HomeRegion + "/" + c.Trail
 	if c.Backfill {
 		name += "/backfill"
 	}
@@ -58,7 +64,7 @@ func (f *follower) loadHead(ctx context.Context) error {
 	if f.loaded {
 		return nil
 	}
-	b, err := f.State.Load(ctx, headName(f.name))
+	b, err := f.State.Load(ctx, headName(f.source, f.name))
 	if err != nil {
 		return fmt.Errorf("load head of %s: %w", f.name, err)
 	}
@@ -101,7 +107,7 @@ func (f *follower) reached(ctx context.Context) time.Time {
 	if loaded {
 		return at
 	}
-	b, err := f.State.Load(ctx, headName(f.name))
+	b, err := f.State.Load(ctx, headName(f.source, f.name))
 	if err != nil {
 		return f.Now()
 	}
@@ -124,7 +130,7 @@ func (f *follower) advance(ctx context.Context, change func(*head)) error {
 	if err != nil {
 		return fmt.Errorf("store head of %s: %w", f.name, err)
 	}
-	if err := f.State.Replace(ctx, headName(f.name), f.stored, b); err != nil {
+	if err := f.State.Replace(ctx, headName(f.source, f.name), f.stored, b); err != nil {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		if errors.Is(err, trail.ErrConflict) {

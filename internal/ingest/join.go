@@ -43,6 +43,9 @@ func (f *follower) join(ctx context.Context, g got, d *digest.Digest) error {
 			"names a digest of another chain, or one that is not older, as its predecessor: "+d.Previous.Object, prove.Evidence(d, ""))
 	case named.End.After(h.Cursor) && f.walked != g.DigestKey:
 		return &older{than: g.Digest, named: named, previous: d.Previous}
+	case named.End.After(h.Cursor) && f.fresh(d.End):
+		f.walked = trail.DigestKey{} // looked for again the next time
+		return fmt.Errorf("digest %s: its predecessor %s: %w", g.at, d.Previous.Object, errNotYet)
 	case named.End.After(h.Cursor):
 		return f.missing(ctx, g, d, named)
 	case h.Key == "":

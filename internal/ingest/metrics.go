@@ -1,11 +1,13 @@
 package ingest
 
 import (
+	"maps"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -14,14 +16,14 @@ import (
 type Metrics struct {
 	digests, logs, findings, unverified *prometheus.CounterVec
 	announced                           *prometheus.CounterVec
-	events, inflated, deadLetters       prometheus.Counter
+	inflated, deadLetters               prometheus.Counter
 	sinkRetries                         prometheus.Counter
 	stages                              *prometheus.HistogramVec
 	attestationDelay                    prometheus.Histogram
 	memoryBudget                        prometheus.Gauge
 	verifiedUntil, gaps                 *prometheus.GaugeVec
 	inFlight                            prometheus.Gauge
-	eventAge, sinkSeconds               prometheus.Histogram
+	eventAge                            prometheus.Histogram
 	fetched                             prometheus.Counter
 	stateConflicts                      prometheus.Counter
 	accounts                            accounts
@@ -37,6 +39,7 @@ type accounts struct {
 	mu      sync.Mutex
 	objects outcomes // log files
 	records outcomes // their events
+	others  map[string]func() int64
 }
 
 // outcomes counts what came in by what became of it. returned is what could
@@ -88,6 +91,24 @@ var (
 	unaccountedDesc = prometheus.NewDesc("unaccounted", "What came in and has neither an outcome nor is in flight: must be 0.", []string{"kind"}, nil)
 )
 
+// wait counts something that waits. Waiting for what may still arrive has no
+// reason to count.
+func (m *Metrics) wait(reason finding.Reason) {
+	if reason != "" {
+		m.unverified.WithLabelValues(string(reason)).Inc()
+	}
+}
+
+// Account adds a kind of thing that somebody else keeps account of.
+func (m *Metrics) Account(kind string, unaccounted func() int64) {
+	m.accounts.mu.Lock()
+	defer m.accounts.mu.Unlock()
+	if m.accounts.others == nil {
+		m.accounts.others = map[string]func() int64{}
+	}
+	m.accounts.others[kind] = unaccounted
+}
+
 // Describe implements prometheus.Collector.
 func (a *accounts) Describe(ch chan<- *prometheus.Desc) {
 	ch <- outcomeDesc
@@ -97,8 +118,11 @@ func (a *accounts) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (a *accounts) Collect(ch chan<- prometheus.Metric) {
 	a.mu.Lock()
-	kinds := map[string]outcomes{"objects": a.objects, "records": a.records}
+	kinds, others := map[string]outcomes{"objects": a.objects, "records": a.records}, maps.Clone(a.others)
 	a.mu.Unlock()
+	for kind, unaccounted := range others {
+		ch <- prometheus.MustNewConstMetric(unaccountedDesc, prometheus.GaugeValue, float64(unaccounted()), kind)
+	}
 	for kind, o := range kinds {
 		for outcome, n := range map[string]int64{"emitted": o.emitted, "quarantined": o.quarantined, "returned": o.returned} {
 			ch <- prometheus.MustNewConstMetric(outcomeDesc, prometheus.CounterValue, float64(n), kind, outcome)
@@ -121,7 +145,6 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		findings:         counters("findings_total", "Findings reported.", "class"),
 		unverified:       counters("unverified_total", "Objects that could not be checked when they were read; each is tried again.", "reason"),
 		announced:        counters("announced_total", "Objects that announcements named: digests are followed, others skipped, foreign ones refused.", "result"),
-		events:           counter("events_total", "Events that are durable in every sink."),
 		inflated:         counter("inflated_bytes_total", "Inflated bytes of proven log files."),
 		deadLetters:      counter("dead_letters_total", "Records of proven log files that are no JSON objects."),
 		sinkRetries:      counter("sink_retries_total", "Batches that a sink refused and that were tried again."),
@@ -129,16 +152,15 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		attestationDelay: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "attestation_delay_seconds", Help: "From a digest's end until its events are durable downstream.", Buckets: prometheus.ExponentialBuckets(60, 2, 14)}),
 		inFlight:         prometheus.NewGauge(prometheus.GaugeOpts{Name: "in_flight_bytes", Help: "Bytes reserved for log files in flight."}),
 		eventAge:         prometheus.NewHistogram(prometheus.HistogramOpts{Name: "event_age_seconds", Help: "From a log file's oldest event until it is durable downstream.", Buckets: prometheus.ExponentialBuckets(60, 2, 14)}),
-		sinkSeconds:      prometheus.NewHistogram(prometheus.HistogramOpts{Name: "sink_seconds", Help: "Time that the sinks take for a batch, retries included.", Buckets: prometheus.ExponentialBuckets(0.001, 3, 12)}),
 		fetched:          counter("fetched_bytes_total", "Stored bytes read from sources."),
 		stateConflicts:   counter("state_conflicts_total", "Heads that somebody else had changed."),
 		memoryBudget:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "memory_budget_bytes", Help: "Bytes that log files in flight may hold."}),
 		verifiedUntil:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "chain_verified_until_timestamp_seconds", Help: "End of the chain's newest proven digest."}, chain),
 		gaps:             prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "chain_gaps", Help: "Gaps found in the chain since the worker started."}, chain),
 	}
-	r.MustRegister(m.digests, m.logs, m.findings, m.unverified, m.events, m.inflated, m.deadLetters, m.sinkRetries,
+	r.MustRegister(m.digests, m.logs, m.findings, m.unverified, m.inflated, m.deadLetters, m.sinkRetries,
 		m.stages, m.attestationDelay, m.memoryBudget, m.verifiedUntil, m.gaps,
-		m.announced, m.inFlight, m.eventAge, m.sinkSeconds, m.fetched, m.stateConflicts, &m.accounts)
+		m.announced, m.inFlight, m.eventAge, m.fetched, m.stateConflicts, &m.accounts)
 	for _, result := range []string{"valid", "invalid"} { // shown from the start, so that an alert can tell 0 from unknown
 		m.digests.WithLabelValues(result)
 		m.logs.WithLabelValues(result)

@@ -41,7 +41,10 @@ type Worker struct {
 	sinkErr  error
 }
 
-var errNotYet = errors.New("not yet listed")
+var errNotListed = errors.New("not yet listed")
+
+// errNotYet: what is absent may still arrive.
+var errNotYet = errors.New("not there yet")
 
 // source is a Source with what belongs to it.
 type source struct {
@@ -50,7 +53,7 @@ type source struct {
 	finder    *discover.Finder
 	logPlaces *semaphore.Weighted // log files in flight; each source has its own, so that a slow one holds no other
 	walks     *semaphore.Weighted // chains in flight
-	err       error               // of the last look at it, errNotYet before the first; guarded by the worker's mu
+	err       error               // of the last look at it, errNotListed before the first; guarded by the worker's mu
 }
 
 // ErrHalt ends a run at a finding.
@@ -105,7 +108,7 @@ const walksAtOnce = 64
 func (w *Worker) newSource(s Source) *source {
 	src := &source{
 		Source: s, fetcher: fetch.New(counting{s.Objects, w.m}, w.Concurrency+walksAtOnce*aheadDigests),
-		logPlaces: semaphore.NewWeighted(int64(w.Concurrency)), walks: semaphore.NewWeighted(walksAtOnce), err: errNotYet,
+		logPlaces: semaphore.NewWeighted(int64(w.Concurrency)), walks: semaphore.NewWeighted(walksAtOnce), err: errNotListed,
 	}
 	src.fetcher.Plain = s.IsCopy()
 	src.finder = &discover.Finder{
@@ -125,7 +128,7 @@ func wanted(only []string, s string) bool { return len(only) == 0 || slices.Cont
 func (w *Worker) follower(s *source, name trail.Chain) *follower {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	id := s.Name + " " + headName(name)
+	id := s.Name + " " + headName(s, name)
 	f := w.chains[id]
 	if f == nil {
 		f = &follower{

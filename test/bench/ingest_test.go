@@ -24,7 +24,7 @@ import (
 // discard takes everything and keeps nothing.
 type discard struct{}
 
-func (discard) Emit(context.Context, trail.Batch) error          { return nil }
+func (discard) Emit(context.Context, trail.Batch) error         { return nil }
 func (discard) Find(_ context.Context, f finding.Finding) error { return fmt.Errorf("finding: %+v", f) }
 
 // ingestTrail is a trail in memory, so that no network and no HTTP is measured.
@@ -102,7 +102,7 @@ func (t *ingestTrail) bare(b *testing.B) {
 // 1 and 2; events/s of Ingest against those of Bare is the price of the rest.
 func BenchmarkIngest(b *testing.B) {
 	for _, size := range []int{20 << 10, 500 << 10, 5 << 20} {
-		t := newIngestTrail(size, 60<<20)
+		t := newIngestTrail(size, max(60<<20, 60*size))
 		for name, run := range map[string]func(*testing.B){"Ingest": t.run, "Bare": t.bare} {
 			b.Run(fmt.Sprintf("%dKB/%s", size>>10, name), func(b *testing.B) {
 				b.SetBytes(int64(t.bytes))
