@@ -25,6 +25,7 @@ func (w *wiring) openQueues(ctx context.Context, c *ingest.Config) error {
 		return nil
 	}
 	metrics := queue.NewMetrics(prometheus.WrapRegistererWithPrefix("trailseal_", w.registry))
+	c.Metrics.Account("messages", func() int64 { return metrics.Account().Unaccounted() })
 	for _, address := range w.Queue {
 		q, err := w.openQueue(ctx, address)
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/ingest"
@@ -35,12 +36,13 @@ type sink interface {
 // sinks opens the sinks; an event counts when all have it.
 func (w *wiring) sinks(ctx context.Context, c *ingest.Config) error {
 	var members []fan.Member
+	metrics := newSinkMetrics(prometheus.WrapRegistererWithPrefix("trailseal_", w.registry))
 	for _, name := range w.Sink {
 		s, err := w.openSink(ctx, name)
 		if err != nil {
 			return fmt.Errorf("sink %s: %w", redacted(name), err)
 		}
-		members = append(members, fan.Member{Name: redacted(name), Sink: s})
+		members = append(members, fan.Member{Name: redacted(name), Sink: measured{s, kindOf(name), metrics}})
 	}
 	all, err := fan.New(members...)
 	if err != nil {
@@ -157,4 +159,43 @@ func (l findingLines) Find(ctx context.Context, f finding.Finding) error {
 	return l.sink.Emit(ctx, trail.Batch{
 		Log: trail.Object{Bucket: f.Bucket, Key: f.Key}, Lines: [][]byte{b}, IDs: []string{hex.EncodeToString(sum[:16])},
 	})
+}
+
+// sinkMetrics are those of each kind of sink.
+type sinkMetrics struct {
+	events  *prometheus.CounterVec
+	seconds *prometheus.HistogramVec
+}
+
+func newSinkMetrics(r prometheus.Registerer) *sinkMetrics {
+	m := &sinkMetrics{
+		events:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "events_total", Help: "Events that a sink has taken, repeats included."}, []string{"sink"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "sink_seconds", Help: "Time that a sink takes for a batch, its own retries included.", Buckets: prometheus.ExponentialBuckets(0.001, 3, 12)}, []string{"sink"}),
+	}
+	r.MustRegister(m.events, m.seconds)
+	return m
+}
+
+// measured counts what a sink takes.
+type measured struct {
+	sink
+	kind string
+	m    *sinkMetrics
+}
+
+// Emit implements ingest.Sink.
+func (s measured) Emit(ctx context.Context, b trail.Batch) error {
+	began := time.Now()
+	if err := s.sink.Emit(ctx, b); err != nil {
+		return err
+	}
+	s.m.seconds.WithLabelValues(s.kind).Observe(time.Since(began).Seconds())
+	s.m.events.WithLabelValues(s.kind).Add(float64(len(b.Lines)))
+	return nil
+}
+
+// kindOf names a sink without what is its own, so that labels are few.
+func kindOf(name string) string {
+	kind, _, _ := strings.Cut(name, ":")
+	return kind
 }
