@@ -96,7 +96,7 @@ func TestREADME(t *testing.T) {
 	if n := strings.Count(stdout.String(), "\n{\"trailseal\""); n != 99 {
 		t.Errorf("%d events after the first", n)
 	}
-	if n := strings.Count(stderr.String(), `{"class":`); n != 2 {
+	if n := strings.Count(stderr.String(), `{"class":`); n != 3 {
 		t.Errorf("%d findings", n)
 	}
 }

@@ -50,6 +50,7 @@ type follower struct {
 	again   bool // kicked while running: what was announced may have been overlooked
 	lastErr error
 	late    bool // the head is known to be late
+	gaps    int
 }
 
 // announce makes a digest known: one that is there or, with dealt, one that

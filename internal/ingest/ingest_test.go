@@ -273,8 +273,8 @@ func TestGapIsExplained(t *testing.T) {
 	s.c.Restart(s.c.Now())
 	s.c.Hours(1)
 	s.run(t)
-	s.expect(t, s.want(), "gap")
-	if e := s.found.all[0].Evidence.Event; e == nil || e.Name != "StopLogging" {
+	s.expect(t, s.want(), "gap", "gap") // when it was switched off, and when it was on again
+	if e := s.found.all[1].Evidence.Event; e == nil || e.Name != "StopLogging" {
 		t.Errorf("event %+v", e)
 	}
 }

@@ -86,6 +86,9 @@ func (f *follower) gap(ctx context.Context, g got, d *digest.Digest) error {
 		detail += fmt.Sprintf("; %s by %s", e.Event.Name, e.Event.Actor)
 	}
 	f.m.chain(f.m.gaps, f.name, prometheus.Gauge.Inc)
+	f.mu.Lock()
+	f.gaps++
+	f.mu.Unlock()
 	return f.findDigest(ctx, finding.Gap, trail.Object{Bucket: g.at.Bucket}, h.End, detail, e)
 }
 

@@ -247,7 +247,9 @@ func (p *part) record(record []byte) error {
 		p.odd++
 		return p.log.oddRecord(p.ctx, p.made.Records()-1, record)
 	}
-	p.log.watch(record)
+	if err := p.log.watch(p.ctx, record); err != nil {
+		return err
+	}
 	p.buf, p.ends = line, append(p.ends, len(line))
 	p.ids, p.idEnds = ids, append(p.idEnds, len(ids))
 	switch {
@@ -299,20 +301,29 @@ var (
 	endsInTrail = []byte(`Trail"`)
 )
 
-// watch looks for the events that switch a trail off.
-func (l *logFile) watch(record []byte) {
+// watch looks for the events that switch a trail off, and reports each.
+func (l *logFile) watch(ctx context.Context, record []byte) error {
 	if !bytes.Contains(record, stopLogging) && !bytes.Contains(record, endsInTrail) {
-		return // every record comes here: two searches for rare letters cost least
+		return nil // every record comes here: two searches for rare letters cost least
 	}
 	e, err := trail.ParseEvent(record)
 	if err != nil {
-		return
+		return nil // no object, and told as such
 	}
-	if name, ok := prove.SwitchesOff(e); ok {
-		l.stops.add(name, finding.Event{
-			ID: e.ID(), Name: e.Name(), Time: e.Time(), Actor: e.Actor(), From: e.SourceIPAddress(), Log: l.Location().String(),
-		})
+	name, ok := prove.SwitchesOff(e)
+	if !ok {
+		return nil
 	}
+	off := finding.Event{
+		ID: e.ID(), Name: e.Name(), Time: e.Time(), Actor: e.Actor(), From: e.SourceIPAddress(), Log: l.Location().String(),
+	}
+	l.stops.add(name, off)
+	s := l.subject()
+	s.Trail, s.Time = name, off.Time
+	return l.find(ctx, finding.Finding{
+		Class: finding.Gap, Subject: s, Detail: fmt.Sprintf("%s by %s: logging or validation is switched off from now on", off.Name, off.Actor),
+		Evidence: finding.Evidence{From: off.Time, Event: &off},
+	})
 }
 
 // Pauses between tries of what must succeed some day.

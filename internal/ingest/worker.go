@@ -332,6 +332,7 @@ type ChainStatus struct {
 	LagSeconds    float64   `json:"lag_seconds,omitempty"`
 	Pending       int       `json:"pending_digests"`
 	Late          bool      `json:"late,omitempty"`
+	Gaps          int       `json:"gaps,omitempty"` // since the worker started
 	LastError     string    `json:"last_error,omitempty"`
 }
 
@@ -355,7 +356,7 @@ func (f *follower) status() ChainStatus {
 	defer f.mu.Unlock()
 	s := ChainStatus{
 		Source: f.source.Name, Account: f.name.Account, Region: f.name.Region, Trail: f.name.Trail, HomeRegion: f.name.HomeRegion,
-		Backfill: f.name.Backfill, VerifiedUntil: f.head.End, Pending: len(f.known), Late: f.late, LastError: text(f.lastErr),
+		Backfill: f.name.Backfill, VerifiedUntil: f.head.End, Pending: len(f.known), Late: f.late, Gaps: f.gaps, LastError: text(f.lastErr),
 	}
 	if !f.head.End.IsZero() {
 		s.LagSeconds = f.Now().Sub(f.head.End).Seconds()

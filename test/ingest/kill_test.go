@@ -1,7 +1,10 @@
 package ingest
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -11,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trailseal/trailseal/internal/inflate"
+	"github.com/trailseal/trailseal/internal/testaws"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
@@ -95,22 +100,28 @@ func TestKill(t *testing.T) {
 		most, until = 40, time.Now().Add(10*time.Second)
 	}
 	kills, ends, repeats, idle := 0, 0, 0, 0
+	sink := testtrail.New() // of its own, for the sink that is idempotent
+	sink.AddBucket(sinkBucket)
+	env := testaws.New(t, sink).Env()
 	var w *worker
 	for kills < most && time.Now().Before(until) || w != nil {
 		if w == nil {
 			w = newWorker(t, s.World, source)
+			w.env = env
 		}
+		folder := fmt.Sprintf("run-%d", ends)
 		before := size(t, w.events())
-		cmd, output := w.command(t, "--once")
+		cmd, output := w.command(t, "--once", "--sink", "s3://"+sinkBucket+"/"+folder)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		killer := time.AfterFunc(5*time.Millisecond+rand.N(60*time.Millisecond), func() { _ = cmd.Process.Kill() })
+		killer := time.AfterFunc(5*time.Millisecond+rand.N(120*time.Millisecond), func() { _ = cmd.Process.Kill() })
 		err := cmd.Wait()
 		killer.Stop()
 		switch code := cmd.ProcessState.ExitCode(); {
 		case code == 0 || code == 1: // it came to its end; its findings may be those of one before it
 			repeats += s.check(t, w)
+			onceEach(t, sink, folder, len(s.proven()))
 			ends, w = ends+1, nil
 			continue
 		case code != -1:
@@ -124,6 +135,33 @@ func TestKill(t *testing.T) {
 	t.Logf("%d kills, %d of them before anything was emitted, %d times to the end, %d events repeated", kills, idle, ends, repeats)
 	if ends == 0 || kills < 20 || idle > kills*9/10 || repeats == 0 {
 		t.Error("killed at no moment that matters")
+	}
+}
+
+const sinkBucket = "sink-bucket"
+
+// onceEach demands that the objects of a folder hold so many events, none of
+// them twice: a repeat overwrites itself.
+func onceEach(t *testing.T, w *testtrail.World, folder string, want int) {
+	t.Helper()
+	seen := map[string]bool{}
+	keys, _ := w.Keys(sinkBucket, folder+"/")
+	for _, key := range keys {
+		o, _ := w.Stored(sinkBucket, key)
+		b, _, err := inflate.Bytes(bytes.NewReader(o.Body), inflate.Options{Limit: 1 << 30})
+		if err != nil {
+			t.Fatalf("%s: %v", key, err)
+		}
+		for line := range strings.Lines(string(b)) {
+			var e struct{ Trailseal struct{ ID string } }
+			if err := json.Unmarshal([]byte(line), &e); err != nil || e.Trailseal.ID == "" || seen[e.Trailseal.ID] {
+				t.Fatalf("%s: %v, seen before: %v: %s", key, err, seen[e.Trailseal.ID], line)
+			}
+			seen[e.Trailseal.ID] = true
+		}
+	}
+	if len(seen) != want {
+		t.Fatalf("%d events in the bucket, want %d", len(seen), want)
 	}
 }
 
