@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
-	"time"
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/disposition"
@@ -326,12 +324,6 @@ func (l *logFile) watch(ctx context.Context, record []byte) error {
 	})
 }
 
-// Pauses between tries of what must succeed some day.
-const (
-	retryFirst = 200 * time.Millisecond
-	retryMost  = 30 * time.Second
-)
-
 // deliver gives a batch to the sinks until they have it or ctx ends. Nothing
 // else moves on meanwhile: the batch keeps its share of the budget.
 func (w *Worker) deliver(ctx context.Context, b trail.Batch) error {
@@ -351,19 +343,6 @@ func (w *Worker) deliver(ctx context.Context, b trail.Batch) error {
 		if err := pause(ctx, try); err != nil {
 			return err
 		}
-	}
-}
-
-// pause waits longer after each try, with full jitter.
-func pause(ctx context.Context, try int) error {
-	most := min(retryFirst<<min(try, 20), retryMost)
-	t := time.NewTimer(rand.N(most) + most/8)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -278,6 +279,25 @@ func (w *Worker) checkLate(ctx context.Context) error {
 func bare(c trail.Chain) trail.Chain {
 	c.Prefix, c.Organization = "", ""
 	return c
+}
+
+// Pauses between tries of what must succeed some day.
+const (
+	retryFirst = 200 * time.Millisecond
+	retryMost  = 30 * time.Second
+)
+
+// pause waits longer after each try, with full jitter.
+func pause(ctx context.Context, try int) error {
+	most := min(retryFirst<<min(try, 20), retryMost)
+	t := time.NewTimer(rand.N(most) + most/8)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
