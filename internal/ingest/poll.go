@@ -290,14 +290,7 @@ const (
 // pause waits longer after each try, with full jitter.
 func pause(ctx context.Context, try int) error {
 	most := min(retryFirst<<min(try, 20), retryMost)
-	t := time.NewTimer(rand.N(most) + most/8)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
+	return sleep(ctx, rand.N(most)+most/8)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
