@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/disposition"
 	"github.com/trailseal/trailseal/internal/fetch"
@@ -259,9 +258,7 @@ func (f *follower) take(ctx context.Context, g got, newer *got) error {
 	if err := f.pass(ctx, g.DigestKey, func(h *head) { h.passed(d, g.DigestKey, signature) }); err != nil {
 		return err
 	}
-	if !g.Backfill {
-		f.m.chain(f.m.verifiedUntil, f.name, func(g prometheus.Gauge) { g.Set(float64(d.End.Unix())) })
-	}
+	f.showHead(d.End)
 	f.m.attestationDelay.Observe(f.Now().Sub(d.End).Seconds())
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/trailseal/trailseal/pkg/digest"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
@@ -78,7 +79,16 @@ func (f *follower) loadHead(ctx context.Context) error {
 	for _, key := range h.Bad {
 		f.bad[key] = true
 	}
+	f.showHead(h.End)
 	return nil
+}
+
+// showHead sets the chain's gauge, after a restart too: a chain that stands
+// still must not vanish from the dashboards.
+func (f *follower) showHead(end time.Time) {
+	if !f.name.Backfill && !end.IsZero() {
+		f.m.chain(f.m.verifiedUntil, f.name, func(g prometheus.Gauge) { g.Set(float64(end.Unix())) })
+	}
 }
 
 func (f *follower) parseHead(b []byte) (h head, err error) {

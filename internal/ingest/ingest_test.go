@@ -208,6 +208,23 @@ func TestEverythingProvenOnce(t *testing.T) {
 	s.once(t)
 }
 
+func TestHeadIsShownAfterARestart(t *testing.T) {
+	s := newSite(t, 2)
+	s.run(t)
+	registry := prometheus.NewRegistry()
+	s.cfg.Metrics = ingest.NewMetrics(registry)
+	if _, err := ingest.Run(t.Context(), s.cfg); err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf(`# HELP chain_verified_until_timestamp_seconds End of the chain's newest proven digest.
+# TYPE chain_verified_until_timestamp_seconds gauge
+chain_verified_until_timestamp_seconds{account=%q,region=%q,trail="main"} %d
+`, account, region, s.c.Now().Unix())
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "chain_verified_until_timestamp_seconds"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTamper(t *testing.T) {
 	log := func(s *site, i, j int) trail.Object { return s.c.Issued[i].Logs[j] }
 	rows := []struct {
