@@ -359,7 +359,7 @@ func (f *follower) status() ChainStatus {
 		Backfill: f.name.Backfill, VerifiedUntil: f.head.End, Pending: len(f.known), Late: f.late, Gaps: f.gaps, LastError: text(f.lastErr),
 	}
 	if !f.head.End.IsZero() {
-		s.LagSeconds = f.Now().Sub(f.head.End).Seconds()
+		s.LagSeconds = f.Now().Sub(f.head.End).Round(time.Second).Seconds()
 	}
 	return s
 }
