@@ -25,6 +25,7 @@ import (
 	"github.com/trailseal/trailseal/internal/preflight"
 	"github.com/trailseal/trailseal/internal/report"
 	"github.com/trailseal/trailseal/internal/state"
+	"github.com/trailseal/trailseal/internal/when"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -54,9 +55,9 @@ type trials struct {
 func (a *app) checkAll(ctx context.Context, c *config) int {
 	w := &wiring{app: a, config: c}
 	defer w.close()
-	since, err := parseSince(c.Since, a.now())
+	since, err := when.Time(c.Since, a.now())
 	if err != nil {
-		return a.fail(exitUsage, err, "ingest -h lists the settings")
+		return a.fail(exitUsage, fmt.Errorf("since: %w", err), "ingest -h lists the settings")
 	}
 	t := &trials{wiring: w, since: since, regions: map[string]bool{}}
 	for _, try := range []func(context.Context){t.trySources, t.tryKeys, t.tryQueues, t.trySinks, t.tryState, t.tryListen} {

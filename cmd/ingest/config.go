@@ -180,24 +180,6 @@ func (d duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 
 func (d duration) String() string { return time.Duration(d).String() }
 
-// parseSince reads a moment, or a span before now.
-func parseSince(s string, now time.Time) (time.Time, error) {
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		if d, err := time.ParseDuration(days + "h"); err == nil {
-			return now.Add(-24 * d).UTC(), nil
-		}
-	}
-	if d, err := time.ParseDuration(s); err == nil {
-		return now.Add(-d).UTC(), nil
-	}
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02"} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	return time.Time{}, fmt.Errorf("since %q: not RFC 3339, a date, or a span such as 24h or 30d", s)
-}
-
 // tokenLike is the least length of a path's part that is taken for a token:
 // some services have theirs there.
 const tokenLike = 16

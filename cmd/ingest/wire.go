@@ -26,6 +26,7 @@ import (
 	"github.com/trailseal/trailseal/internal/ops"
 	"github.com/trailseal/trailseal/internal/queue"
 	"github.com/trailseal/trailseal/internal/state"
+	"github.com/trailseal/trailseal/internal/when"
 	"github.com/trailseal/trailseal/pkg/digest"
 )
 
@@ -135,8 +136,8 @@ func (w *wiring) worker(ctx context.Context) (ingest.Config, error) {
 	}
 	c.Metrics = ingest.NewMetrics(w.metrics())
 	var err error
-	if c.Since, err = parseSince(w.Since, w.now()); err != nil {
-		return c, err
+	if c.Since, err = when.Time(w.Since, w.now()); err != nil {
+		return c, fmt.Errorf("since: %w", err)
 	}
 	steps := []func(context.Context, *ingest.Config) error{w.sources, w.keys, w.sinks, w.findings, w.store, w.openQueues}
 	for _, step := range steps {

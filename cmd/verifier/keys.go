@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/trailseal/trailseal/internal/awsapi"
+	"github.com/trailseal/trailseal/internal/when"
 	"github.com/trailseal/trailseal/pkg/digest"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
@@ -91,10 +92,10 @@ func (k *saveKeys) Run(ctx context.Context, a *app) error {
 }
 
 func (k *saveKeys) extent(now time.Time) (from, to time.Time, err error) {
-	if from, err = parseTime(k.StartTime, now); err != nil {
+	if from, err = when.Time(k.StartTime, now); err != nil {
 		return from, to, fmt.Errorf("--start-time: %w", err)
 	}
-	if to, err = parseTime(k.EndTime, now); err != nil {
+	if to, err = when.Time(k.EndTime, now); err != nil {
 		return from, to, fmt.Errorf("--end-time: %w", err)
 	}
 	if to.Before(from) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/trailseal/trailseal/internal/awsapi"
 	"github.com/trailseal/trailseal/internal/validatelogs"
+	"github.com/trailseal/trailseal/internal/when"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -88,11 +89,11 @@ func unread(r validatelogs.Result) error {
 // bad values the same one is named.
 func (v *validateLogs) request(now time.Time) (r validatelogs.Request, err error) {
 	r = validatelogs.Request{ARN: v.TrailARN, Bucket: v.S3Bucket, End: now.UTC(), Verbose: v.Verbose, Concurrency: v.Concurrency}
-	if r.Start, err = parseDate(v.StartTime); err != nil {
+	if r.Start, err = when.Date(v.StartTime); err != nil {
 		return r, referenceError("Unable to parse date value: %s", v.StartTime)
 	}
 	if v.EndTime != "" {
-		if r.End, err = parseDate(v.EndTime); err != nil {
+		if r.End, err = when.Date(v.EndTime); err != nil {
 			return r, referenceError("Unable to parse date value: %s", v.EndTime)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/report"
 	"github.com/trailseal/trailseal/internal/verify"
+	"github.com/trailseal/trailseal/internal/when"
 	"github.com/trailseal/trailseal/pkg/digest"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
@@ -122,10 +123,10 @@ func (v *verifySource) config(now time.Time) (c verify.Config, err error) {
 		NoLogs: v.NoLogs, NoUnlisted: v.NoUnlisted, StayInside: v.StayInSource,
 		Concurrency: v.Concurrency, KeysFrom: v.Keys, Progress: new(verify.Progress),
 	}
-	if c.Start, err = parseTime(v.StartTime, now); err != nil {
+	if c.Start, err = when.Time(v.StartTime, now); err != nil {
 		return c, fmt.Errorf("--start-time: %w", err)
 	}
-	if c.End, err = parseTime(v.EndTime, now); err != nil {
+	if c.End, err = when.Time(v.EndTime, now); err != nil {
 		return c, fmt.Errorf("--end-time: %w", err)
 	}
 	c.Start, c.End = c.Start.Truncate(time.Second), c.End.Truncate(time.Second)

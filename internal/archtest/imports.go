@@ -32,6 +32,7 @@ var internalImports = map[string][]string{
 	"internal/notify":       {},
 	"internal/provenance":   {},
 	"internal/budget":       {},
+	"internal/when":         {},
 	"internal/disposition":  {"internal/fetch", "internal/finding", "internal/inflate"},
 	"internal/queue":        {"internal/finding", "internal/notify"},
 	"internal/fetch":        {"internal/finding", "internal/inflate"},

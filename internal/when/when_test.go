@@ -1,4 +1,4 @@
-package main
+package when
 
 import (
 	"testing"
@@ -37,7 +37,7 @@ func TestParseDate(t *testing.T) {
 		{"  2026-03-01   00:00:00 ", "2026-03-01T00:00:00Z"},
 		{"2024-02-29", "2024-02-29T00:00:00Z"},
 	} {
-		got, err := parseDate(c.in)
+		got, err := Date(c.in)
 		if err != nil || got.Format(time.RFC3339Nano) != c.want {
 			t.Errorf("%q: %v %v, want %s", c.in, got, err, c.want)
 		}
@@ -46,7 +46,7 @@ func TestParseDate(t *testing.T) {
 		"", " ", "soon", "24h", "2026", "2026-13-01", "2026-02-30", "2026-03-01T25:00:00Z", "2026-03-01T00:00:00+15:00",
 		"2026-03-01T00:00:00 EST", "2026-03-01T00:00:00 CET", "2026-03-01Tnoon", "1772323200", "2026-03-01T00:00:00+02:00 UTC",
 	} {
-		if got, err := parseDate(in); err == nil {
+		if got, err := Date(in); err == nil {
 			t.Errorf("%q: %v", in, got)
 		}
 	}
@@ -62,13 +62,13 @@ func TestParseTime(t *testing.T) {
 		{"0s", "2026-03-31T12:00:00Z"},
 		{"2026-03-01", "2026-03-01T00:00:00Z"},
 	} {
-		got, err := parseTime(c.in, now)
+		got, err := Time(c.in, now)
 		if err != nil || got.Format(time.RFC3339) != c.want {
 			t.Errorf("%q: %v %v, want %s", c.in, got, err, c.want)
 		}
 	}
 	for _, in := range []string{"-24h", "24", "1y", "h", "9999999d", "999999w"} {
-		if got, err := parseTime(in, now); err == nil {
+		if got, err := Time(in, now); err == nil {
 			t.Errorf("%q: %v", in, got)
 		}
 	}
@@ -79,14 +79,14 @@ func FuzzParseDate(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		at, err := parseDate(s)
+		at, err := Date(s)
 		if err != nil {
 			return
 		}
 		if at.Location() != time.UTC {
 			t.Errorf("%q: in %v", s, at.Location())
 		}
-		if again, err := parseDate(at.Format(time.RFC3339Nano)); at.Year() > 0 && at.Year() < 10000 && (err != nil || !again.Equal(at)) {
+		if again, err := Date(at.Format(time.RFC3339Nano)); at.Year() > 0 && at.Year() < 10000 && (err != nil || !again.Equal(at)) {
 			t.Errorf("%q: %v, then %v %v", s, at, again, err)
 		}
 	})

@@ -1,4 +1,6 @@
-package main
+// Package when reads moments as people write them on a command line. It knows
+// no clock: a caller says what now is.
+package when
 
 import (
 	"fmt"
@@ -24,8 +26,8 @@ var (
 	span    = regexp.MustCompile(`^(\d{1,6})([smhdw])$`)
 )
 
-// parseDate reads a moment in any of the usual forms.
-func parseDate(s string) (time.Time, error) {
+// Date reads a moment in any of the usual forms.
+func Date(s string) (time.Time, error) {
 	text, zone, err := splitZone(strings.Join(strings.Fields(s), " "))
 	if err != nil {
 		return time.Time{}, fmt.Errorf("time %q: %w", s, err)
@@ -82,11 +84,11 @@ func splitZone(s string) (rest string, zone *time.Location, err error) {
 
 const maxSpan = 100 * 365 * 24 * time.Hour
 
-// parseTime reads a moment, or a span before now: 90m, 24h, 30d, 2w.
-func parseTime(s string, now time.Time) (time.Time, error) {
+// Time reads a moment, or a span before now: 90m, 24h, 30d, 2w.
+func Time(s string, now time.Time) (time.Time, error) {
 	m := span.FindStringSubmatch(s)
 	if m == nil {
-		return parseDate(s)
+		return Date(s)
 	}
 	n, err := strconv.Atoi(m[1])
 	if err != nil {
