@@ -44,10 +44,14 @@ func (l *logFile) emit(ctx context.Context) error {
 func (l *logFile) deal(ctx context.Context) error {
 	err := l.signed.CheckLog(l.Log, l.name.Place)
 	if err == nil {
-		for _, l.at = range l.source.Locate(l.found.Place, l.Location()) {
+		places := l.source.Locate(l.found.Place, l.Location())
+		for _, l.at = range places {
 			if err = l.read(ctx); !errors.Is(err, fs.ErrNotExist) {
 				break
 			}
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			l.at = places[0] // the likeliest names it
 		}
 	}
 	trouble := disposition.Trouble{What: disposition.Log, Err: err, Fresh: l.fresh(l.signed.End)}
@@ -299,7 +303,8 @@ var (
 	endsInTrail = []byte(`Trail"`)
 )
 
-// watch looks for the events that switch a trail off, and reports each.
+// watch looks for the events that switch trails off, and reports those of the
+// chain's own.
 func (l *logFile) watch(ctx context.Context, record []byte) error {
 	if !bytes.Contains(record, stopLogging) && !bytes.Contains(record, endsInTrail) {
 		return nil // every record comes here: two searches for rare letters cost least
@@ -316,8 +321,11 @@ func (l *logFile) watch(ctx context.Context, record []byte) error {
 		ID: e.ID(), Name: e.Name(), Time: e.Time(), Actor: e.Actor(), From: e.SourceIPAddress(), Log: l.Location().String(),
 	}
 	l.stops.add(name, off)
+	if name != l.name.Trail {
+		return nil // another trail: if it is followed, its own logs tell
+	}
 	s := l.subject()
-	s.Trail, s.Time = name, off.Time
+	s.Time = off.Time
 	return l.find(ctx, finding.Finding{
 		Class: finding.Gap, Subject: s, Detail: fmt.Sprintf("%s by %s: logging or validation is switched off from now on", off.Name, off.Actor),
 		Evidence: finding.Evidence{From: off.Time, Event: &off},
