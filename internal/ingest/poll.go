@@ -253,11 +253,11 @@ func (w *Worker) checkLate(ctx context.Context) error {
 	var errs []error
 	for _, f := range w.followers() {
 		f.mu.Lock()
-		end, late, idle := f.head.End, f.late, !f.running
+		end, late, idle := f.head.End, f.late, !f.running && !f.anyPending()
 		isLate := !f.name.Backfill && !end.IsZero() && w.Now().Sub(end) > w.Grace+window
 		f.late = isLate && late
 		f.mu.Unlock()
-		if !isLate || late || !idle || w.Once {
+		if !isLate || late || !idle || w.Once || ctx.Err() != nil {
 			continue
 		}
 		err := w.find(ctx, finding.Finding{
@@ -279,6 +279,17 @@ func (w *Worker) checkLate(ctx context.Context) error {
 func bare(c trail.Chain) trail.Chain {
 	c.Prefix, c.Organization = "", ""
 	return c
+}
+
+// anyPending reports whether a known digest is not dealt with; f.mu is held. A
+// chain that has some is behind, and its digests are not late.
+func (f *follower) anyPending() bool {
+	for key := range f.known {
+		if !f.isPast(key) {
+			return true
+		}
+	}
+	return false
 }
 
 // Pauses between tries of what must succeed some day.
