@@ -56,7 +56,7 @@ func Sample() *SampleTrail {
 			case c == tampered && h == 5:
 				s.tamper(c)
 			default:
-				c.ordinaryHour([][]int{{4, 3}, {3}, {5}, {}}[(h+i)%4])
+				c.EverydayHour(h + i)
 			}
 		}
 	}
@@ -84,22 +84,37 @@ func (s *SampleTrail) WriteFolder(folder string) error {
 }
 
 func (s *SampleTrail) stop(c *Chain) {
-	mallory := c.user("mallory", "198.51.100.7")
-	d := c.hourOf(func(at time.Time) []json.RawMessage {
-		return []json.RawMessage{
-			c.record(at.Add(-4*time.Minute), mallory, call{"iam", "CreateAccessKey", false, fields{"userName": "mallory"}}),
-			c.record(at.Add(-3*time.Minute), mallory, call{"cloudtrail", "DescribeTrails", true, fields{"trailNameList": []string{}}}),
-			c.record(at.Add(-2*time.Minute), mallory, call{"cloudtrail", "StopLogging", false, fields{"name": c.trail.ARN(c.account).String()}}),
-		}
-	})
+	d := c.StopHour()
 	s.StopLog, s.GapFrom = d.Logs[0], d.End
 	c.Skip(2 * time.Hour)
 }
 
 func (s *SampleTrail) restart(c *Chain) {
 	s.GapTo = c.Restart(c.Now()).End
+	c.StartHour()
+}
+
+func (s *SampleTrail) tamper(c *Chain) {
+	s.Tampered = c.SecretHour().Logs[0]
+	s.World.HideMallory(s.Tampered)
+}
+
+// StopHour delivers an hour in which Mallory switches the trail off.
+func (c *Chain) StopHour() *Issued {
+	mallory := c.user("mallory", "198.51.100.7")
+	return c.hourOf(func(at time.Time) []json.RawMessage {
+		return []json.RawMessage{
+			c.record(at.Add(-4*time.Minute), mallory, call{"iam", "CreateAccessKey", false, fields{"userName": "mallory"}}),
+			c.record(at.Add(-3*time.Minute), mallory, call{"cloudtrail", "DescribeTrails", true, fields{"trailNameList": []string{}}}),
+			c.record(at.Add(-2*time.Minute), mallory, call{"cloudtrail", "StopLogging", false, fields{"name": c.trail.ARN(c.account).String()}}),
+		}
+	})
+}
+
+// StartHour delivers an hour in which Alice switches the trail on again.
+func (c *Chain) StartHour() *Issued {
 	alice := c.user("alice", "192.0.2.21")
-	c.hourOf(func(at time.Time) []json.RawMessage {
+	return c.hourOf(func(at time.Time) []json.RawMessage {
 		return []json.RawMessage{
 			c.record(at.Add(-3*time.Minute), alice, call{"cloudtrail", "GetTrailStatus", true, fields{"name": c.trail.Name}}),
 			c.record(at.Add(-2*time.Minute), alice, call{"cloudtrail", "StartLogging", false, fields{"name": c.trail.ARN(c.account).String()}}),
@@ -107,31 +122,36 @@ func (s *SampleTrail) restart(c *Chain) {
 	})
 }
 
-func (s *SampleTrail) tamper(c *Chain) {
+// SecretHour delivers an hour in which Mallory reads a secret.
+func (c *Chain) SecretHour() *Issued {
 	mallory := c.role("support", "mallory", "198.51.100.7")
-	d := c.hourOf(func(at time.Time) []json.RawMessage {
+	return c.hourOf(func(at time.Time) []json.RawMessage {
 		return []json.RawMessage{
 			c.record(at.Add(-3*time.Minute), mallory, call{"secretsmanager", "ListSecrets", true, fields{"maxResults": 100}}),
 			c.record(at.Add(-2*time.Minute), mallory, call{"secretsmanager", "GetSecretValue", true, fields{"secretId": "prod/payments/db"}}),
 		}
 	})
-	s.Tampered = d.Logs[0]
-	s.World.EditLog(s.Tampered, func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("mallory"), []byte("carol")) })
 }
 
-// ordinaryHour delivers log files of so many everyday events.
-func (c *Chain) ordinaryHour(events []int) {
+// HideMallory edits her name out of a log file.
+func (s *Store) HideMallory(o trail.Object) {
+	s.EditLog(o, func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("mallory"), []byte("carol")) })
+}
+
+// EverydayHour delivers an hour of a day on which nothing happens: of every
+// four in a row one has two log files, two have one and one has none.
+func (c *Chain) EverydayHour(n int) *Issued {
 	var logs []func(time.Time) []json.RawMessage
-	for _, n := range events {
+	for _, events := range [][]int{{4, 3}, {3}, {5}, {}}[n%4] {
 		logs = append(logs, func(at time.Time) (records []json.RawMessage) {
-			for i := range n {
+			for i := range events {
 				by, what := c.ordinary(7*c.trail.world.next() + i)
 				records = append(records, c.record(at.Add(time.Duration(37*i)*time.Second-5*time.Minute), by, what))
 			}
 			return records
 		})
 	}
-	c.hourOf(logs...)
+	return c.hourOf(logs...)
 }
 
 // hourOf delivers an hour of log files whose digest tells the times of their
