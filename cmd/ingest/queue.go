@@ -31,7 +31,7 @@ func (w *wiring) openQueues(ctx context.Context, c *ingest.Config) error {
 		if err != nil {
 			return err
 		}
-		o := queue.Options{Name: address, Drain: w.Once, Log: c.Log, Metrics: metrics}
+		o := queue.Options{Name: address, Drain: w.Once, Depth: sqs{q}.Depth, Log: c.Log, Metrics: metrics}
 		if w.Once {
 			o.Wait = drainWait
 		}
@@ -121,6 +121,12 @@ func (s sqs) Delete(ctx context.Context, receipts []string) []error {
 // Extend implements queue.Client.
 func (s sqs) Extend(ctx context.Context, receipts []string, visibility time.Duration) []error {
 	return own(s.q.ChangeVisibility(ctx, receipts, visibility))
+}
+
+// Depth is queue.Options.Depth.
+func (s sqs) Depth(ctx context.Context) (queue.Depth, error) {
+	a, err := s.q.Attributes(ctx)
+	return queue.Depth{Visible: a.Visible, InFlight: a.InFlight, Delayed: a.Delayed}, err
 }
 
 // own gives a receipt's error the name by which package queue knows it.

@@ -30,7 +30,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		messages: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "messages_total", Help: "Deliveries of messages that have ended."}, []string{"format", "outcome"}),
 		removals: prometheus.NewCounter(prometheus.CounterOpts{Name: "removals_announced_total", Help: "Deletions and expiries of trail files that queues announced."}),
 	}
-	r.MustRegister(m.messages, m.removals,
+	r.MustRegister(m.messages, m.removals, depths{m},
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "messages_received_total", Help: "Deliveries of messages."}, func() float64 { return float64(m.Account().Received) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "messages_in_flight", Help: "Messages in work."}, func() float64 { return float64(m.Account().InFlight) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "queue_oldest_seconds", Help: "Age of the oldest message in work, 0 without one."}, m.oldest),

@@ -74,6 +74,9 @@ type Options struct {
 	InFlight   int           // messages received and not ended, at most
 	Drain      bool          // end once the queue is empty and nothing is in flight
 
+	// Depth asks how many messages there are; nil: nobody is asked.
+	Depth func(context.Context) (Depth, error)
+
 	Log     *slog.Logger
 	Metrics *Metrics
 }
@@ -92,7 +95,8 @@ type Queue struct {
 	work    chan struct{} // holds a value when ended is not empty
 	stop    context.CancelFunc
 	closed  bool
-	lastErr error // of the last Receive
+	lastErr error  // of the last Receive
+	depth   *Depth // nil: not known
 	// tried are the messages that were given back or left, by id, in a queue
 	// that is drained: it is empty when nothing else comes.
 	tried   map[string]bool
@@ -186,6 +190,9 @@ func (q *Queue) take() (d *delivery, room int, changed <-chan struct{}) {
 		ctx, q.stop = context.WithCancel(context.Background()) // Close ends it
 		q.keepers.Go(func() { q.beat(ctx) })
 		q.keepers.Go(func() { q.settle(ctx) })
+		if q.Depth != nil {
+			q.keepers.Go(func() { q.measure(ctx) })
+		}
 	}
 	if len(q.ready) > 0 {
 		d, q.ready = q.ready[0], q.ready[1:]
