@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -36,13 +37,13 @@ type sink interface {
 // sinks opens the sinks; an event counts when all have it.
 func (w *wiring) sinks(ctx context.Context, c *ingest.Config) error {
 	var members []fan.Member
-	metrics := newSinkMetrics(prometheus.WrapRegistererWithPrefix("trailseal_", w.registry))
+	w.sinkMetrics = newSinkMetrics(w.registerer())
 	for _, name := range w.Sink {
 		s, err := w.openSink(ctx, name)
 		if err != nil {
 			return fmt.Errorf("sink %s: %w", redacted(name), err)
 		}
-		members = append(members, fan.Member{Name: redacted(name), Sink: measured{s, kindOf(name), metrics}})
+		members = append(members, fan.Member{Name: redacted(name), Sink: w.sinkMetrics.measure(s, kindOf(name))})
 	}
 	all, err := fan.New(members...)
 	if err != nil {
@@ -66,7 +67,7 @@ func (w *wiring) openSink(ctx context.Context, name string) (sink, error) {
 	case scheme == "s3":
 		return w.openS3(ctx, strings.TrimPrefix(rest, "//"))
 	case scheme == "http", scheme == "https":
-		return w.openHTTP(name, "")
+		return w.openHTTP(scheme, name, "")
 	case scheme == "opensearch+http", scheme == "opensearch+https":
 		u, err := url.Parse(strings.TrimPrefix(name, "opensearch+"))
 		if err != nil {
@@ -77,7 +78,7 @@ func (w *wiring) openSink(ctx context.Context, name string) (sink, error) {
 			return nil, errors.New("names no index: opensearch+https://host/index")
 		}
 		u.Path = "/"
-		return w.openHTTP(u.String(), index)
+		return w.openHTTP(scheme, u.String(), index)
 	}
 	return nil, errors.New("not stdout, file:PATH, s3://bucket/prefix, https://... or opensearch+https://host/index")
 }
@@ -91,7 +92,7 @@ func (w *wiring) openS3(ctx context.Context, at string) (sink, error) {
 	return s3.New(client.S3(), s3.Options{Bucket: bucket, Prefix: prefix, Zstd: w.SinkCompression == "zstd"})
 }
 
-func (w *wiring) openHTTP(address, index string) (sink, error) {
+func (w *wiring) openHTTP(kind, address, index string) (sink, error) {
 	header := http.Header{}
 	for _, h := range w.SinkHeader {
 		name, value, ok := strings.Cut(h, ":")
@@ -107,7 +108,11 @@ func (w *wiring) openHTTP(address, index string) (sink, error) {
 			return nil, fmt.Errorf("dead letters: %w", err)
 		}
 		o.DeadLetter = func(ctx context.Context, line []byte, id, reason string) error {
-			return letters.Emit(ctx, trail.Batch{Lines: [][]byte{httpsink.Letter(line, id, reason)}, IDs: []string{id}})
+			err := letters.Emit(ctx, trail.Batch{Lines: [][]byte{httpsink.Letter(line, id, reason)}, IDs: []string{id}})
+			if err == nil {
+				w.sinkMetrics.refused.WithLabelValues(kind).Inc()
+			}
+			return err
 		}
 	}
 	return httpsink.New(o)
@@ -163,17 +168,69 @@ func (l findingLines) Find(ctx context.Context, f finding.Finding) error {
 
 // sinkMetrics are those of each kind of sink.
 type sinkMetrics struct {
-	events  *prometheus.CounterVec
-	seconds *prometheus.HistogramVec
+	events, errors, refused *prometheus.CounterVec
+	seconds                 *prometheus.HistogramVec
+
+	mu     sync.Mutex
+	inWork map[string]map[*time.Time]bool // when batches were given to the sinks of a kind that still have them
 }
 
+var sinkOldest = prometheus.NewDesc("sink_oldest_seconds", "How long the oldest batch waits for a sink to take it, 0 without one.", []string{"sink"}, nil)
+
 func newSinkMetrics(r prometheus.Registerer) *sinkMetrics {
-	m := &sinkMetrics{
-		events:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "events_total", Help: "Events that a sink has taken, repeats included."}, []string{"sink"}),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "sink_seconds", Help: "Time that a sink takes for a batch, its own retries included.", Buckets: prometheus.ExponentialBuckets(0.001, 3, 12)}, []string{"sink"}),
+	counters := func(name, help string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"sink"})
 	}
-	r.MustRegister(m.events, m.seconds)
+	m := &sinkMetrics{
+		events:  counters("events_total", "Events that a sink has taken, repeats included."),
+		errors:  counters("sink_errors_total", "Batches that a sink gave back; each is tried again."),
+		refused: counters("refused_events_total", "Events that a sink refused for their content; they are dead letters."),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "sink_seconds", Help: "Time that a sink takes for a batch, its own retries included.", Buckets: prometheus.ExponentialBuckets(0.001, 3, 12)}, []string{"sink"}),
+		inWork:  map[string]map[*time.Time]bool{},
+	}
+	r.MustRegister(m.events, m.errors, m.refused, m.seconds, m)
 	return m
+}
+
+// Describe implements prometheus.Collector, for what is told at the moment of
+// asking.
+func (m *sinkMetrics) Describe(ch chan<- *prometheus.Desc) { ch <- sinkOldest }
+
+// Collect implements prometheus.Collector.
+func (m *sinkMetrics) Collect(ch chan<- prometheus.Metric) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for kind, batches := range m.inWork {
+		var oldest time.Duration
+		for began := range batches {
+			oldest = max(oldest, time.Since(*began))
+		}
+		ch <- prometheus.MustNewConstMetric(sinkOldest, prometheus.GaugeValue, oldest.Seconds(), kind)
+	}
+}
+
+// measure returns s, counted. All series are there from the start.
+func (m *sinkMetrics) measure(s sink, kind string) sink {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.inWork[kind] == nil {
+		m.inWork[kind] = map[*time.Time]bool{}
+	}
+	for _, c := range []*prometheus.CounterVec{m.events, m.errors, m.refused} {
+		c.WithLabelValues(kind)
+	}
+	return measured{s, kind, m}
+}
+
+func (m *sinkMetrics) begin(kind string, began *time.Time) (end func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.inWork[kind][began] = true
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.inWork[kind], began)
+	}
 }
 
 // measured counts what a sink takes.
@@ -186,7 +243,11 @@ type measured struct {
 // Emit implements ingest.Sink.
 func (s measured) Emit(ctx context.Context, b trail.Batch) error {
 	began := time.Now()
+	defer s.m.begin(s.kind, &began)()
 	if err := s.sink.Emit(ctx, b); err != nil {
+		if ctx.Err() == nil { // or it was ended by another's failure, or with the worker
+			s.m.errors.WithLabelValues(s.kind).Inc()
+		}
 		return err
 	}
 	s.m.seconds.WithLabelValues(s.kind).Observe(time.Since(began).Seconds())

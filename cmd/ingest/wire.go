@@ -89,10 +89,11 @@ func (w *wiring) serve(ctx context.Context, worker *ingest.Worker, log *slog.Log
 	if w.Listen == "" || w.Once && w.Listen == defaultListen {
 		return func() {}, nil
 	}
+	checks := []ops.Check{{Name: "sources", Run: worker.SourcesReady}, {Name: "sinks", Run: worker.SinksReady}, {Name: "queues", Run: w.queuesReady}}
+	showReady(w.registerer(), checks)
 	server, err := ops.Listen(ctx, ops.Config{
 		Addr: w.Listen, WebConfig: w.WebConfig, Registry: w.registry, Pprof: w.Pprof, Log: log,
-		Checks: []ops.Check{{Name: "sources", Run: worker.SourcesReady}, {Name: "sinks", Run: worker.SinksReady}, {Name: "queues", Run: w.queuesReady}},
-		Status: func() any { return worker.Status() },
+		Checks: checks, Status: func() any { return worker.Status() },
 	})
 	if err != nil {
 		return nil, err
@@ -108,6 +109,21 @@ func (w *wiring) serve(ctx context.Context, worker *ingest.Worker, log *slog.Log
 	return func() { cancel(); <-done }, nil
 }
 
+// showReady shows each check as a gauge. The checks ask nobody: they tell how
+// the last try went.
+func showReady(r prometheus.Registerer, checks []ops.Check) {
+	for _, c := range checks {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "ready", Help: "Whether a check of /readyz holds: 1, or 0.", ConstLabels: prometheus.Labels{"check": c.Name},
+		}, func() float64 {
+			if c.Run(context.Background()) != nil {
+				return 0
+			}
+			return 1
+		}))
+	}
+}
+
 // wiring opens what the settings name, and closes it in the end.
 type wiring struct {
 	*app
@@ -118,8 +134,9 @@ type wiring struct {
 	queues  []*queue.Queue
 	letters sink
 
-	registry *prometheus.Registry
-	requests *prometheus.CounterVec // of AWS; nil counts none
+	registry    *prometheus.Registry
+	requests    *prometheus.CounterVec // of AWS; nil counts none
+	sinkMetrics *sinkMetrics
 }
 
 func (w *wiring) close() {
@@ -148,16 +165,21 @@ func (w *wiring) worker(ctx context.Context) (ingest.Config, error) {
 	return c, nil
 }
 
+// registerer gives names the program's prefix.
+func (w *wiring) registerer() prometheus.Registerer {
+	return prometheus.WrapRegistererWithPrefix("trailseal_", w.registry)
+}
+
 // metrics makes the registry, with what is the program's own, and returns
 // where the rest registers.
 func (w *wiring) metrics() prometheus.Registerer {
 	w.registry = prometheus.NewRegistry()
 	w.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	r := prometheus.WrapRegistererWithPrefix("trailseal_", w.registry)
+	r := w.registerer()
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "build_info", Help: "Always 1; the labels say what runs."}, []string{"version", "goversion"})
 	build.WithLabelValues(programVersion(), runtime.Version()).Set(1)
 	w.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "aws_requests_total", Help: "Attempts of requests to AWS. The code is the HTTP status, or throttled, canceled, none.",
+		Name: "aws_requests_total", Help: "Attempts of requests to AWS. The code is the HTTP status, or throttled, credentials, denied, canceled, none.",
 	}, []string{"service", "operation", "code"})
 	r.MustRegister(build, w.requests)
 	return r

@@ -62,7 +62,7 @@ type Options struct {
 	Role Role
 	// OnRequest, unless nil, is told of each attempt of a request: the service
 	// and operation as the SDK names them, and the HTTP status or throttled,
-	// canceled, none. It is called from many goroutines.
+	// credentials, denied, canceled, none. It is called from many goroutines.
 	OnRequest func(service, operation, code string)
 }
 

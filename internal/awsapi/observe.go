@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
@@ -16,9 +18,11 @@ import (
 // The codes of OnRequest that are no HTTP status. What an answer says of
 // itself names no code: whoever answers could make up one for each request.
 const (
-	codeThrottled = "throttled" // whatever the status
-	codeCanceled  = "canceled"
-	codeNone      = "none" // no answer came
+	codeThrottled   = "throttled"   // whatever the status
+	codeCredentials = "credentials" // there are none, or the service does not take them
+	codeDenied      = "denied"      // whatever the status: some services say so with a 400
+	codeCanceled    = "canceled"
+	codeNone        = "none" // no answer came
 )
 
 // observe returns the SDK option by which each attempt is told of: one request
@@ -41,6 +45,7 @@ func observe(tell func(service, operation, code string)) func(*smithymw.Stack) e
 
 func attemptCode(ctx context.Context, meta smithymw.Metadata, err error) string {
 	var api smithy.APIError
+	var none *noCredentials
 	status := statusOf(err)
 	if r, ok := middleware.GetRawResponse(meta).(*smithyhttp.Response); ok && status == 0 && r != nil {
 		status = r.StatusCode
@@ -49,10 +54,18 @@ func attemptCode(ctx context.Context, meta smithymw.Metadata, err error) string 
 		if _, known := retry.DefaultThrottleErrorCodes[api.ErrorCode()]; known {
 			return codeThrottled
 		}
+		if slices.Contains(badCredentials, api.ErrorCode()) {
+			return codeCredentials
+		}
+		if strings.HasPrefix(api.ErrorCode(), "AccessDenied") {
+			return codeDenied
+		}
 	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return codeCanceled
+	case errors.As(err, &none):
+		return codeCredentials
 	case status >= 100 && status < 600 && (err == nil || status >= 300):
 		return strconv.Itoa(status)
 	}

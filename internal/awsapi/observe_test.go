@@ -3,6 +3,7 @@ package awsapi_test
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"sync"
 	"testing"
@@ -24,7 +25,8 @@ func TestOnRequest(t *testing.T) {
 		"twice unavailable": {testaws.Fault{Status: 500, Code: "InternalError", Times: 2}, map[string]int{"S3 HeadBucket 200": 1, "S3 GetObject 500": 2, "S3 GetObject 200": 1}},
 		"throttled":         {testaws.Fault{Status: 400, Code: "ThrottlingException", Times: 1}, map[string]int{"S3 HeadBucket 200": 1, "S3 GetObject throttled": 1, "S3 GetObject 200": 1}},
 		"503":               {testaws.SlowDown(), map[string]int{"S3 HeadBucket 200": 1, "S3 GetObject throttled": 3}},
-		"denied":            {testaws.AccessDenied(), map[string]int{"S3 HeadBucket 200": 1, "S3 GetObject 403": 1}},
+		"denied":            {testaws.AccessDenied(), map[string]int{"S3 HeadBucket 200": 1, "S3 GetObject denied": 1}},
+		"expired":           {testaws.Fault{Status: 400, Code: "ExpiredToken", Message: "x"}, map[string]int{"S3 HeadBucket 200": 1, "S3 GetObject credentials": 1}},
 		"a made-up code":    {testaws.Fault{Status: 418, Code: "made-up-4711", Message: "x"}, map[string]int{"S3 HeadBucket 200": 1, "S3 GetObject 418": 1}},
 		"a made-up status":  {testaws.Fault{Status: 999, Code: "x", Message: "x"}, map[string]int{"S3 HeadBucket 200": 1, "S3 GetObject none": 1}},
 	} {
@@ -63,6 +65,23 @@ func TestOnRequestWithoutAnswer(t *testing.T) {
 	}
 	if want := map[string]int{"CloudTrail ListPublicKeys canceled": 1}; !maps.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// Whoever has no credentials asks nobody, and it shows all the same.
+func TestOnRequestWithoutCredentials(t *testing.T) {
+	w, _ := world()
+	serve(t, w)
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	got, tell := counter()
+	_, err := load(t, func(o *awsapi.Options) { o.OnRequest = tell }).CloudTrail().PublicKeys(t.Context(), "us-east-1", from, to)
+	if !errors.Is(err, awsapi.ErrCredentials) {
+		t.Fatal(err)
+	}
+	if n := got["CloudTrail ListPublicKeys credentials"]; n == 0 || len(got) != 1 {
+		t.Errorf("%v", got)
 	}
 }
 

@@ -32,6 +32,15 @@ const (
 	ForeignObject    Class = "foreign-object"     // outside the key grammar
 )
 
+// Classes returns all classes.
+func Classes() []Class {
+	return []Class{
+		LogModified, LogMissing, LogCorrupt, LogUnlisted, LogMisplaced,
+		DigestMissing, DigestCorrupt, DigestSignature, DigestKeyUnknown, DigestMoved,
+		ChainMismatch, ChainHole, Gap, Coverage, Rollback, ForeignObject,
+	}
+}
+
 // Reason says why something is neither valid nor invalid.
 type Reason string
 
@@ -46,6 +55,11 @@ const (
 	NoKeys       Reason = "no-keys"
 	TooLarge     Reason = "too-large"
 )
+
+// Reasons returns all reasons.
+func Reasons() []Reason {
+	return []Reason{NoSignature, AccessDenied, KMSDenied, Archived, Throttled, Network, NoKeys, TooLarge}
+}
 
 // Finding is one thing that is wrong.
 type Finding struct {

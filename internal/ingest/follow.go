@@ -326,7 +326,6 @@ func (f *follower) emitLogs(ctx context.Context, at discover.Digest, d *digest.D
 		mu.Lock()
 		defer mu.Unlock()
 		if err != nil {
-			f.m.unverified.WithLabelValues(string(fetch.ReasonOf(err))).Inc()
 			errs = append(errs, err)
 			return
 		}

@@ -3,7 +3,6 @@ package ingest
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -67,10 +66,12 @@ func (f *follower) loadHead(ctx context.Context) error {
 	}
 	b, err := f.State.Load(ctx, headName(f.source, f.name))
 	if err != nil {
+		f.m.stateFailed(ctx, err)
 		return fmt.Errorf("load head of %s: %w", f.name, err)
 	}
 	h, err := f.parseHead(b) // anew: after a conflict nothing of the old one remains
 	if err != nil {
+		f.m.stateFailed(ctx, err)
 		return err
 	}
 	f.mu.Lock()
@@ -119,6 +120,7 @@ func (f *follower) reached(ctx context.Context) time.Time {
 	}
 	b, err := f.State.Load(ctx, headName(f.source, f.name))
 	if err != nil {
+		f.m.stateFailed(ctx, err)
 		return f.Now()
 	}
 	h, err := f.parseHead(b)
@@ -143,9 +145,7 @@ func (f *follower) advance(ctx context.Context, change func(*head)) error {
 	if err := f.State.Replace(ctx, headName(f.source, f.name), f.stored, b); err != nil {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if errors.Is(err, trail.ErrConflict) {
-			f.m.stateConflicts.Inc()
-		}
+		f.m.stateFailed(ctx, err)
 		f.loaded = false // somebody else may have it
 		return fmt.Errorf("store head of %s: %w", f.name, err)
 	}

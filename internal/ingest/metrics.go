@@ -1,6 +1,8 @@
 package ingest
 
 import (
+	"context"
+	"errors"
 	"maps"
 	"sync"
 	"time"
@@ -17,7 +19,7 @@ type Metrics struct {
 	digests, logs, findings, unverified *prometheus.CounterVec
 	announced                           *prometheus.CounterVec
 	inflated, deadLetters               prometheus.Counter
-	sinkRetries                         prometheus.Counter
+	sinkRetries, findingRetries         prometheus.Counter
 	stages                              *prometheus.HistogramVec
 	attestationDelay                    prometheus.Histogram
 	memoryBudget                        prometheus.Gauge
@@ -25,7 +27,10 @@ type Metrics struct {
 	inFlight                            prometheus.Gauge
 	eventAge                            prometheus.Histogram
 	fetched                             prometheus.Counter
-	stateConflicts                      prometheus.Counter
+	stateConflicts, stateErrors         prometheus.Counter
+	lastFinding                         *prometheus.GaugeVec
+	grace                               prometheus.Gauge
+	census                              census
 	accounts                            accounts
 
 	chainsMu sync.Mutex
@@ -153,6 +158,10 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		inFlight:         prometheus.NewGauge(prometheus.GaugeOpts{Name: "in_flight_bytes", Help: "Bytes reserved for log files in flight."}),
 		eventAge:         prometheus.NewHistogram(prometheus.HistogramOpts{Name: "event_age_seconds", Help: "From a log file's oldest event until it is durable downstream.", Buckets: prometheus.ExponentialBuckets(60, 2, 14)}),
 		fetched:          counter("fetched_bytes_total", "Stored bytes read from sources."),
+		findingRetries:   counter("finding_retries_total", "Findings that their sink refused; each is tried again."),
+		stateErrors:      counter("state_errors_total", "Heads that could not be loaded or stored."),
+		lastFinding:      prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "last_finding_timestamp_seconds", Help: "When a finding of the class was reported last, 0 for never since the worker started."}, []string{"class"}),
+		grace:            prometheus.NewGauge(prometheus.GaugeOpts{Name: "grace_seconds", Help: "How late a chain's newest digest may be."}),
 		stateConflicts:   counter("state_conflicts_total", "Heads that somebody else had changed."),
 		memoryBudget:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "memory_budget_bytes", Help: "Bytes that log files in flight may hold."}),
 		verifiedUntil:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "chain_verified_until_timestamp_seconds", Help: "End of the chain's newest proven digest."}, chain),
@@ -160,12 +169,45 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	}
 	r.MustRegister(m.digests, m.logs, m.findings, m.unverified, m.inflated, m.deadLetters, m.sinkRetries,
 		m.stages, m.attestationDelay, m.memoryBudget, m.verifiedUntil, m.gaps,
-		m.announced, m.inFlight, m.eventAge, m.fetched, m.stateConflicts, &m.accounts)
-	for _, result := range []string{"valid", "invalid"} { // shown from the start, so that an alert can tell 0 from unknown
+		m.announced, m.inFlight, m.eventAge, m.fetched, m.stateConflicts,
+		m.findingRetries, m.stateErrors, m.lastFinding, m.grace, &m.census, &m.accounts)
+	m.showZeros()
+	return m
+}
+
+// showZeros makes every series there is to be: of a counter that appears with
+// its first event, Prometheus never sees the increase.
+func (m *Metrics) showZeros() {
+	for _, result := range []string{"valid", "invalid"} {
 		m.digests.WithLabelValues(result)
 		m.logs.WithLabelValues(result)
 	}
-	return m
+	for _, result := range []string{"digest", "skipped", "refused"} {
+		m.announced.WithLabelValues(result)
+	}
+	for _, class := range finding.Classes() {
+		m.findings.WithLabelValues(string(class))
+		m.lastFinding.WithLabelValues(string(class))
+	}
+	for _, reason := range finding.Reasons() {
+		m.unverified.WithLabelValues(string(reason))
+	}
+}
+
+// stateFailed counts a head that could not be loaded or stored.
+func (m *Metrics) stateFailed(ctx context.Context, err error) {
+	switch {
+	case errors.Is(err, trail.ErrConflict):
+		m.stateConflicts.Inc()
+	case ctx.Err() == nil:
+		m.stateErrors.Inc()
+	}
+}
+
+// found counts a finding that is durable.
+func (m *Metrics) found(class finding.Class, now time.Time) {
+	m.findings.WithLabelValues(string(class)).Inc()
+	m.lastFinding.WithLabelValues(string(class)).Set(float64(now.Unix()))
 }
 
 func counter(name, help string) prometheus.Counter {
@@ -190,4 +232,78 @@ func (m *Metrics) chain(g *prometheus.GaugeVec, c trail.Chain, set func(promethe
 	}
 	m.chains[labels] = true
 	set(g.WithLabelValues(labels[:]...))
+}
+
+// How a chain stands.
+const (
+	chainCurrent  = "current"  // nothing is known that is not dealt with
+	chainBehind   = "behind"   // digests are known that are not dealt with
+	chainWaiting  = "waiting"  // the last try to go on failed
+	chainUnsigned = "unsigned" // the newest digest of a copy waits for its successor
+	chainLate     = "late"     // no digest came within the grace
+)
+
+var (
+	chainsDesc  = prometheus.NewDesc("chains", "Chains that are followed, by how they stand: current, behind (there is more to do), waiting (the last try failed), unsigned (a copy's newest digest waits for its successor), late (no digest came within the grace).", []string{"state"}, nil)
+	pendingDesc = prometheus.NewDesc("pending_digests", "Known digests that are not dealt with.", nil, nil)
+)
+
+// census counts the chains when it is asked.
+type census struct {
+	mu        sync.Mutex
+	followers func() []*follower // nil before there is a worker
+}
+
+func (c *census) of(followers func() []*follower) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.followers = followers
+}
+
+// Describe implements prometheus.Collector.
+func (c *census) Describe(ch chan<- *prometheus.Desc) {
+	ch <- chainsDesc
+	ch <- pendingDesc
+}
+
+// Collect implements prometheus.Collector.
+func (c *census) Collect(ch chan<- prometheus.Metric) {
+	c.mu.Lock()
+	followers := c.followers
+	c.mu.Unlock()
+	states, pending := map[string]int{chainCurrent: 0, chainBehind: 0, chainWaiting: 0, chainUnsigned: 0, chainLate: 0}, 0
+	if followers != nil {
+		for _, f := range followers() {
+			state, n := f.stands()
+			states[state]++
+			pending += n
+		}
+	}
+	for state, n := range states {
+		ch <- prometheus.MustNewConstMetric(chainsDesc, prometheus.GaugeValue, float64(n), state)
+	}
+	ch <- prometheus.MustNewConstMetric(pendingDesc, prometheus.GaugeValue, float64(pending))
+}
+
+// stands returns how the chain stands and how many digests are to be dealt
+// with.
+func (f *follower) stands() (state string, pending int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for key := range f.known {
+		if !f.isPast(key) {
+			pending++
+		}
+	}
+	switch {
+	case errors.Is(f.lastErr, errWaits):
+		return chainUnsigned, pending
+	case f.lastErr != nil:
+		return chainWaiting, pending
+	case f.late:
+		return chainLate, pending
+	case pending > 0:
+		return chainBehind, pending
+	}
+	return chainCurrent, pending
 }

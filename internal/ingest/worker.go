@@ -74,6 +74,8 @@ func New(c Config) *Worker {
 		w.scratch[n].New = func() any { return new(scratch) }
 	}
 	w.m.memoryBudget.Set(float64(c.Memory))
+	w.m.grace.Set(c.Grace.Seconds())
+	w.m.census.of(w.followers)
 	for _, s := range c.Sources {
 		w.sources = append(w.sources, w.newSource(s))
 	}
@@ -257,11 +259,12 @@ func (w *Worker) tell(ctx context.Context, id findingID, t *telling, f finding.F
 		// the evidence.
 		if t.err = ctx.Err(); t.err == nil {
 			t.err = fmt.Errorf("report finding: %v", err)
+			w.m.findingRetries.Inc()
 		}
 		return
 	}
 	w.findings++
-	w.m.findings.WithLabelValues(string(f.Class)).Inc()
+	w.m.found(f.Class, w.Now())
 	if w.Halt {
 		t.err = ErrHalt
 	}
