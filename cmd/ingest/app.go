@@ -14,6 +14,7 @@ import (
 
 	"github.com/trailseal/trailseal/internal/awsapi"
 	"github.com/trailseal/trailseal/internal/discover"
+	"github.com/trailseal/trailseal/internal/ops"
 	"github.com/trailseal/trailseal/internal/report"
 	"github.com/trailseal/trailseal/internal/sink/file"
 	"github.com/trailseal/trailseal/internal/state"
@@ -23,6 +24,7 @@ import (
 const (
 	exitOK         = 0
 	exitFindings   = 1 // --once, or halted: something is wrong
+	exitNoAnswer   = 1 // health
 	exitUsage      = 2
 	exitIncomplete = 3 // --once: something could not be dealt with; or the run broke off
 )
@@ -36,10 +38,11 @@ type app struct {
 // commands is the command line: settings, and what to do with them.
 type commands struct {
 	config
-	Run   struct{} `cmd:"" default:"1"`
-	Check struct{} `cmd:"" name:"check"`
-	Show  struct{} `cmd:"" name:"config"`
-	Ver   struct{} `cmd:"" name:"version"`
+	Run    struct{} `cmd:"" default:"1"`
+	Check  struct{} `cmd:"" name:"check"`
+	Health struct{} `cmd:"" name:"health"`
+	Show   struct{} `cmd:"" name:"config"`
+	Ver    struct{} `cmd:"" name:"version"`
 }
 
 // run is the program: it returns the exit code.
@@ -62,6 +65,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch command {
 	case "check":
 		return a.checkAll(ctx, &c.config)
+	case "health":
+		return a.health(ctx, &c.config)
 	case "config":
 		err = writeYAML(stdout, k.Model.Flags)
 	case "version":
@@ -71,6 +76,24 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if err != nil {
 		return a.fail(exitIncomplete, err, "")
+	}
+	return exitOK
+}
+
+// healthTime is how long health waits for an answer: less than whoever asks for
+// its exit code waits for that.
+const healthTime = 4 * time.Second
+
+// health asks the worker that listens where the settings say whether it lives.
+func (a *app) health(ctx context.Context, c *config) int {
+	ctx, cancel := context.WithTimeout(ctx, healthTime)
+	defer cancel()
+	err := errors.New("listen: none is set, so there is nobody to ask")
+	if c.Listen != "" {
+		err = ops.Live(ctx, ops.Config{Addr: c.Listen, WebConfig: c.WebConfig})
+	}
+	if err != nil {
+		return a.fail(exitNoAnswer, err, "set TRAILSEAL_LISTEN and TRAILSEAL_WEB_CONFIG, or --config, as for the worker")
 	}
 	return exitOK
 }

@@ -9,6 +9,7 @@ Follows CloudTrail's digest chains and emits only proven events.
 
   run      follow the chains (the default)
   check    try what the settings need: reading, keys, sinks, state, permissions
+  health   ask /livez of the worker that listens on --listen
   config   print the settings in effect as YAML, without secrets
   version  print the version
 
@@ -71,6 +72,7 @@ repeatable settings take one value there.
 
 Exit: 0 ended as asked, 1 findings (--once, or halted at one), 2 bad settings,
 3 not everything could be dealt with (--once; check: something is missing).
+health: 0 it lives, 1 no answer.
 `
 
 // asksHelp reports whether the arguments ask for the usage.

@@ -296,7 +296,14 @@ func (a *app) untilSignal(ctx context.Context, drain time.Duration, log func(str
 	return ctx, func() { signal.Stop(signals); close(done); cancel() }
 }
 
+// release is set by the linker where there is no repository to ask, as in an
+// image.
+var release = ""
+
 func programVersion() string {
+	if release != "" {
+		return release
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}

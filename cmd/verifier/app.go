@@ -155,7 +155,14 @@ func (version) Run(a *app) error {
 	return err
 }
 
+// release is set by the linker where there is no repository to ask, as in an
+// image.
+var release = ""
+
 func programVersion() string {
+	if release != "" {
+		return release
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}
