@@ -127,7 +127,7 @@ func (f *follower) walkBack(ctx context.Context, o *older) error {
 			}
 			key, at, signature = next, d.Previous.Location(), d.Previous.Signature
 		case f.head.Key == "":
-			key.End = f.head.Cursor // a chain never seen begins after what is gone
+			return f.listBefore(ctx, o.than) // of a chain never seen nothing else names what lies before the hole
 		default:
 			key = key.Chain.Digest(key.End.Add(-window))
 			at, signature = trail.Object{Bucket: at.Bucket, Key: key.String()}, ""
@@ -139,8 +139,9 @@ func (f *follower) walkBack(ctx context.Context, o *older) error {
 	return nil
 }
 
-// listBefore announces what is listed between the head and a starting digest,
-// which names no other: it may have been announced before the rest was listed.
+// listBefore announces what is listed between the head and a digest that no
+// name leads back from, a starting one or one after a hole: it may have been
+// announced before the rest was listed.
 func (f *follower) listBefore(ctx context.Context, d discover.Digest) error {
 	places := []trail.Object{{Bucket: d.Bucket, Key: d.DigestKey.String()}}
 	if f.head.Key != "" && !f.source.IsCopy() {

@@ -197,6 +197,39 @@ func TestAnnouncedAcrossAGap(t *testing.T) {
 	}
 }
 
+// A chain that is first heard of by an announcement begins at Since as one that
+// is first seen in a listing does, although a digest on the way back is gone.
+func TestAnnouncedAfterAHole(t *testing.T) {
+	s := newSite(t, 8)
+	gone := s.c.Issued[3]
+	s.Delete(bucket, gone.Key)
+	a := newAnnouncer(s.digests(8))
+	s.cfg.Sources[0].Objects = unlistedUntil{s.World, a.ended}
+	s.cfg.Announcers = []ingest.Announcer{a}
+	s.run(t)
+	s.expect(t, s.want(gone.Logs...), "digest-missing")
+	s.once(t)
+}
+
+func (a *announcer) ended() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.ends) > 0
+}
+
+// unlistedUntil looks into no bucket until a time has come.
+type unlistedUntil struct {
+	*testtrail.World
+	come func() bool
+}
+
+func (u unlistedUntil) Folders(ctx context.Context, bucket, prefix string) iter.Seq2[string, error] {
+	for !u.come() && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	return u.World.Folders(ctx, bucket, prefix)
+}
+
 // Nothing of a delivery that is refused is looked at, and no head moves.
 func TestRefused(t *testing.T) {
 	at := func(s *site, end time.Time) trail.Object {
