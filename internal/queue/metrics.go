@@ -35,6 +35,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "messages_in_flight", Help: "Messages in work."}, func() float64 { return float64(m.Account().InFlight) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "queue_oldest_seconds", Help: "Age of the oldest message in work, 0 without one."}, m.oldest),
 	)
+	for _, f := range []notify.Format{notify.Unknown, notify.SNSSubscription} {
+		m.messages.WithLabelValues(string(f), left) // shown from the start: the first one is an increase
+	}
 	return m
 }
 
