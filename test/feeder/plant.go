@@ -17,7 +17,7 @@ type plant struct {
 	name  string
 	does  string
 	found finding.Class // by the verifier
-	seen  bool          // by the worker, too
+	alert string        // that the worker's finding fires; "": it finds nothing
 	story func(f *feeder, c *testtrail.Chain)
 	// lag is how long ago the history ends, beside the delay.
 	lag time.Duration
@@ -32,10 +32,10 @@ const (
 
 func plants() []plant {
 	return []plant{
-		{name: "log-modified", does: "a log file is edited after it was signed", found: finding.LogModified, seen: true, story: editLog},
-		{name: "stop", does: "logging is switched off for two hours", found: finding.Gap, seen: true, story: stopLogging},
-		{name: "digest-missing", does: "a digest is deleted", found: finding.DigestMissing, seen: true, story: deleteDigest},
-		{name: "late", does: "no digest comes any more since four hours", found: finding.Coverage, seen: true, lag: 4 * time.Hour},
+		{name: "log-modified", does: "a log file is edited after it was signed", found: finding.LogModified, alert: "TrailsealTamperingFound", story: editLog},
+		{name: "stop", does: "logging is switched off for two hours", found: finding.Gap, alert: "TrailsealGapFound", story: stopLogging},
+		{name: "digest-missing", does: "a digest is deleted", found: finding.DigestMissing, alert: "TrailsealTamperingFound", story: deleteDigest},
+		{name: "late", does: "no digest comes any more since four hours", found: finding.Coverage, alert: "TrailsealHoursUncovered", lag: 4 * time.Hour},
 		{name: "log-planted", does: "a log file is put in that no digest lists: the worker never reads it, the verifier tells", found: finding.LogUnlisted, story: plantLog},
 	}
 }

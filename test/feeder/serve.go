@@ -47,8 +47,8 @@ func (f *feeder) list(w http.ResponseWriter) {
 
 // expect says who finds it.
 func (p plant) expect() string {
-	if p.seen {
-		return fmt.Sprintf("the worker and the verifier find: %s", p.found)
+	if p.alert == "" {
+		return fmt.Sprintf("the verifier finds: %s", p.found)
 	}
-	return fmt.Sprintf("the verifier finds: %s", p.found)
+	return fmt.Sprintf("the worker and the verifier find: %s; the alert is %s", p.found, p.alert)
 }
