@@ -1,0 +1,14 @@
+output "task_role_arn" {
+  description = "For reader_arn of the modules access and queue in the bucket's account."
+  value       = aws_iam_role.task.arn
+}
+
+output "log_group" {
+  description = "Diagnostics and findings."
+  value       = aws_cloudwatch_log_group.ingest.name
+}
+
+output "state_file_system" {
+  description = "Where progress is."
+  value       = aws_efs_file_system.state.id
+}
