@@ -21,12 +21,8 @@ const (
 // Whoever is called by an alert reads what it means, how to look and what to
 // do.
 func TestEveryAlertIsExplained(t *testing.T) {
-	b, err := os.ReadFile(operations)
-	if err != nil {
-		t.Fatal(err)
-	}
 	sections := map[string]string{}
-	for _, s := range strings.Split(string(b), "\n### ")[1:] {
+	for _, s := range strings.Split(page(t), "\n### ")[1:] {
 		title, text, _ := strings.Cut(s, "\n")
 		text, _, _ = strings.Cut(text, "\n## ")
 		sections[title] = text
@@ -166,6 +162,43 @@ func TestRulesAskForWhatThereIs(t *testing.T) {
 	}
 	if n < 40 {
 		t.Errorf("only %d selectors found", n)
+	}
+	for _, name := range regexp.MustCompile(`\b(?:[a-z]+:)?(?:trailseal|process|go)_[a-z0-9_]+(?::\w+)?`).FindAllString(page(t), -1) {
+		if len(there[name]) == 0 && !recorded[name] {
+			t.Errorf("docs/operations.md names %s, which the program does not export", name)
+		}
+	}
+}
+
+func page(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile(operations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// The page gives no flag that neither program has. What it says of other
+// programs' is in one line or one code span with their name.
+func TestFlagsOnThePageExist(t *testing.T) {
+	known := ""
+	for _, name := range []string{"ingest", "verifier"} {
+		b, err := os.ReadFile("../../cmd/" + name + "/usage.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		known += string(b)
+	}
+	text := regexp.MustCompile("(?m)^(?:aws|jq|curl) .*$|`aws [^`]*`").ReplaceAllString(page(t), "")
+	flags := regexp.MustCompile(`--[a-z][a-z-]+`).FindAllString(text, -1)
+	if len(flags) < 40 {
+		t.Fatalf("only %d flags found", len(flags))
+	}
+	for _, f := range flags {
+		if !regexp.MustCompile(regexp.QuoteMeta(f) + `\b[^-]`).MatchString(known) {
+			t.Errorf("docs/operations.md names %s, which no usage does", f)
+		}
 	}
 }
 

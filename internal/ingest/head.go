@@ -84,11 +84,12 @@ func (f *follower) loadHead(ctx context.Context) error {
 	return nil
 }
 
-// showHead sets the chain's gauge, after a restart too: a chain that stands
+// showHead sets the chain's gauges, after a restart too: a chain that stands
 // still must not vanish from the dashboards.
 func (f *follower) showHead(end time.Time) {
 	if !f.name.Backfill && !end.IsZero() {
 		f.m.chain(f.m.verifiedUntil, f.name, func(g prometheus.Gauge) { g.Set(float64(end.Unix())) })
+		f.m.chain(f.m.gaps, f.name, func(prometheus.Gauge) {}) // there, be it 0
 	}
 }
 
