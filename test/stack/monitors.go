@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,30 +112,26 @@ func (s *stack) startGrafana(ctx context.Context) (err error) {
 	return err
 }
 
-// provision writes what Grafana is to load: our dashboards, and the stack's
-// Prometheus.
+// provision writes what Grafana is to load, which is that of deploy/grafana with
+// the places of this stack.
 func (s *stack) provision() error {
-	for name, content := range map[string]any{
-		"datasources": map[string]any{"apiVersion": 1, "datasources": []any{map[string]any{
-			"name": "Prometheus", "type": "prometheus", "access": "proxy", "isDefault": true, "url": "http://" + host(s.prometheus.url),
-		}}},
-		"dashboards": map[string]any{"apiVersion": 1, "providers": []any{map[string]any{
-			"name": "trailseal", "type": "file", "options": map[string]any{"path": s.deployed("grafana", "dashboards")},
-		}}},
-	} {
-		b, err := yaml.Marshal(content)
+	from := s.deployed("grafana", "provisioning")
+	own := strings.NewReplacer("http://prometheus:9090", "http://"+host(s.prometheus.url),
+		"/var/lib/grafana/dashboards", s.deployed("grafana", "dashboards"))
+	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		folder := filepath.Join(s.path("provisioning"), name)
-		if err := os.MkdirAll(folder, 0o755); err != nil {
+		to := filepath.Join(s.path("provisioning"), strings.TrimPrefix(path, from))
+		if e.IsDir() {
+			return os.MkdirAll(to, 0o755)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(folder, "stack.yaml"), b, 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
+		return os.WriteFile(to, []byte(own.Replace(string(b))), 0o644)
+	})
 }
 
 // deployed is a file or folder below deploy/.

@@ -69,13 +69,14 @@ func start(ctx context.Context, o options) (*stack, error) {
 	return s, nil
 }
 
-// stop ends everything, the last first.
+// stop ends everything, the last first. It may be called again.
 func (s *stack) stop() {
 	for _, p := range slices.Backward(s.parts) {
 		p.stop()
 	}
 	if s.aws != nil {
 		_ = s.aws.Close() // it only reports what the programs' end cut off
+		s.aws = nil
 	}
 }
 
