@@ -227,6 +227,47 @@ func TestExamples(t *testing.T) {
 	}
 }
 
+// No alert holds back what is wrong with the evidence, and those that are held
+// back exist.
+func TestNothingHoldsFindingsBack(t *testing.T) {
+	var config struct {
+		Rules []struct {
+			Source []string `yaml:"source_matchers"`
+			Target []string `yaml:"target_matchers"`
+			Equal  []string
+		} `yaml:"inhibit_rules"`
+	}
+	decode(t, "alertmanager.yml", &config)
+	names := func(matchers []string) (found []string) {
+		var s selector
+		for _, m := range pair.FindAllStringSubmatch(strings.Join(matchers, ","), -1) {
+			s.matchers = append(s.matchers, matcher{m[1], m[2], m[3]})
+		}
+		for _, r := range rules(t, "alerts.yml") {
+			if s.matches(map[string]string{"alertname": r.Alert, "severity": r.Labels["severity"]}) {
+				found = append(found, r.Alert)
+			}
+		}
+		return found
+	}
+	may := []string{
+		"TrailsealChainLate", "TrailsealChainWaits", "TrailsealAccessDenied", "TrailsealEvidenceUnreadable",
+		"TrailsealSourceUnreadable", "TrailsealQueueUnreachable",
+	}
+	var held []string
+	for _, r := range config.Rules {
+		if len(names(r.Source)) == 0 || !slices.Equal(r.Equal, []string{"job", "instance"}) {
+			t.Errorf("%v holds back %v where %v are equal", r.Source, r.Target, r.Equal)
+		}
+		held = append(held, names(r.Target)...)
+	}
+	slices.Sort(held)
+	slices.Sort(may)
+	if !slices.Equal(held, may) {
+		t.Errorf("held back: %q, want %q", held, may)
+	}
+}
+
 // tool returns a program of Prometheus's. In CI it must be there.
 func tool(t *testing.T, name, debian string) string {
 	t.Helper()
