@@ -1,0 +1,411 @@
+package deploy
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"github.com/trailseal/trailseal/internal/testtrail"
+)
+
+const sinkBucket = "proven-events"
+
+// deployed is what the three templates made.
+type deployed struct {
+	*cloud
+	queue, access map[string]string // outputs
+	task          []string          // environment of the task
+	sample        *testtrail.SampleTrail
+}
+
+// A stack of the templates is made, the sample's objects come into the bucket,
+// and the program, with the settings of the task definition, puts the proven
+// events into the sink: by the queue, since it looks into the bucket only once
+// and most digests come after that.
+func TestStackFeedsIngest(t *testing.T) {
+	url := moto(t)
+	for name, row := range map[string]struct {
+		delivery string
+		reader   bool
+		format   string // of the messages
+		every    bool   // object is announced, not only each digest
+	}{
+		"S3 to SQS": {"S3", false, "s3", true},
+		"S3 to EventBridge to SQS, role with external id": {"EventBridge", true, "eventbridge", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newStacks(t, newCloud(t, url), row.delivery, row.reader)
+			d.setNotifications()
+			before, after := d.objects()
+			d.upload(before)
+			w := d.start()
+			w.ready()
+			d.upload(after)
+			d.put("elsewhere/CloudTrail-Digest/note.txt", []byte("none of the trail's"), nil)
+			announced := len(before) + len(after)
+			if !row.every {
+				announced = len(slices.DeleteFunc(slices.Concat(before, after), func(key string) bool { return !isDigest(key) }))
+			}
+			want := d.provenEvents()
+			await(t, time.Minute, "events in the sink", func() error {
+				if got := d.sinkEvents(); !slices.Equal(got, want) {
+					return fmt.Errorf("%d events, want %d", len(got), len(want))
+				}
+				return nil
+			})
+			await(t, time.Minute, "messages", func() error {
+				if got := w.metric(`trailseal_messages_total{format="` + row.format + `",outcome="acked"}`); got != announced {
+					return fmt.Errorf("%d messages dealt with, want %d", got, announced)
+				}
+				return nil
+			})
+			d.remove()
+			await(t, time.Minute, "finding", func() error {
+				if !strings.Contains(w.findings(), "removal announced") {
+					return errors.New(w.findings())
+				}
+				return nil
+			})
+			w.stop()
+			d.emptyQueues()
+			w.check()
+		})
+	}
+}
+
+func newStacks(t *testing.T, c *cloud, delivery string, reader bool) *deployed {
+	t.Helper()
+	d := &deployed{cloud: c, sample: testtrail.Sample()}
+	const bucket = testtrail.SampleBucket
+	d.queue = d.deploy("trailseal", "queue.yaml", map[string]string{
+		"TrailBucket": bucket, "CreateBucket": "yes", "TrailArn": "arn:aws:cloudtrail:us-east-1:111122223333:trail/main", "Delivery": delivery,
+	})
+	access := map[string]string{"TrailBucket": bucket, "QueueArn": d.queue["QueueArn"]}
+	if reader {
+		access["ReaderArn"], access["ExternalId"] = "arn:aws:iam::"+motoAccount+":role/worker-task", "x-1"
+	}
+	d.access = d.deploy("access", "access.yaml", access)
+	for _, s := range d.policy(d.access["IngestPolicyArn"]) {
+		if s.Actions[0] == "sqs:ChangeMessageVisibility" && !slices.Equal(s.Resources, []string{"arn:aws:sqs:us-east-1:" + motoAccount + ":trailseal"}) {
+			t.Errorf("policy is about %v", s.Resources)
+		}
+	}
+	if _, err := d.s3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(sinkBucket)}); err != nil {
+		t.Fatal(err)
+	}
+	vpc, a, b := d.subnets()
+	worker := map[string]string{
+		"Image": "trailseal:test", "VpcId": vpc, "SubnetA": a, "SubnetB": b, "Source": d.queue["Source"], "QueueUrl": d.queue["QueueUrl"],
+		"SinkBucket": sinkBucket, "Since": "2026-03-01",
+	}
+	if reader {
+		worker["ReaderRoleArn"], worker["ExternalId"] = d.access["ReaderRoleArn"], "x-1"
+	} else {
+		worker["IngestPolicyArn"] = d.access["IngestPolicyArn"]
+	}
+	outputs := d.deploy("worker", "worker.yaml", worker)
+	if want := "arn:aws:iam::" + motoAccount + ":role/worker-task"; outputs["TaskRoleArn"] != want {
+		t.Errorf("task role %s, want %s", outputs["TaskRoleArn"], want)
+	}
+	d.task = d.environment()
+	return d
+}
+
+// environment is what ECS would give the container.
+func (d *deployed) environment() (env []string) {
+	d.t.Helper()
+	var answer struct {
+		TaskDefinition struct {
+			ContainerDefinitions []struct {
+				Environment []struct{ Name, Value string }
+			}
+		}
+	}
+	d.ask("ecs", "AmazonEC2ContainerServiceV20141113.DescribeTaskDefinition", map[string]string{"taskDefinition": "worker"}, &answer)
+	if len(answer.TaskDefinition.ContainerDefinitions) != 1 {
+		d.t.Fatalf("%+v", answer)
+	}
+	for _, v := range answer.TaskDefinition.ContainerDefinitions[0].Environment {
+		env = append(env, v.Name+"="+v.Value)
+	}
+	return env
+}
+
+// setNotifications does what the README says for a bucket of before: moto's
+// CloudFormation leaves the notifications of a bucket out.
+func (d *deployed) setNotifications() {
+	d.t.Helper()
+	n := parseNotifications(d.t, d.queue["NotificationConfiguration"])
+	in := &s3types.NotificationConfiguration{}
+	if n.EventBridge != nil {
+		in.EventBridgeConfiguration = &s3types.EventBridgeConfiguration{}
+	}
+	for _, q := range n.Queues {
+		one := s3types.QueueConfiguration{Id: &q.ID, QueueArn: &q.QueueArn, Filter: &s3types.NotificationConfigurationFilter{Key: &s3types.S3KeyFilter{}}}
+		for _, e := range q.Events {
+			one.Events = append(one.Events, s3types.Event(e))
+		}
+		for _, r := range q.Filter.Key.FilterRules {
+			one.Filter.Key.FilterRules = append(one.Filter.Key.FilterRules, s3types.FilterRule{Name: s3types.FilterRuleName(r.Name), Value: &r.Value})
+		}
+		in.QueueConfigurations = append(in.QueueConfigurations, one)
+	}
+	if _, err := d.s3.PutBucketNotificationConfiguration(d.t.Context(), &s3.PutBucketNotificationConfigurationInput{
+		Bucket: aws.String(testtrail.SampleBucket), NotificationConfiguration: in,
+	}); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// objects are the keys of the sample: what is there when the program starts, the
+// log files and each chain's first digest, and the digests that come after.
+func (d *deployed) objects() (before, after []string) {
+	d.t.Helper()
+	first := map[string]bool{}
+	for _, c := range d.sample.Chains {
+		first[c.Issued[0].Key] = true
+	}
+	keys, _ := d.sample.World.Keys(testtrail.SampleBucket, "")
+	for _, key := range keys {
+		if isDigest(key) && !first[key] {
+			after = append(after, key)
+		} else {
+			before = append(before, key)
+		}
+	}
+	if len(before) < 20 || len(after) < 20 {
+		d.t.Fatalf("%d and %d objects", len(before), len(after))
+	}
+	return before, after
+}
+
+func (d *deployed) upload(keys []string) {
+	d.t.Helper()
+	for _, key := range keys {
+		o, _ := d.sample.World.Stored(testtrail.SampleBucket, key)
+		d.put(key, o.Body, o.Meta)
+	}
+}
+
+func (d *deployed) put(key string, body []byte, meta map[string]string) {
+	d.t.Helper()
+	in := &s3.PutObjectInput{Bucket: aws.String(testtrail.SampleBucket), Key: &key, Body: bytes.NewReader(body), Metadata: meta}
+	if _, err := d.s3.PutObject(d.t.Context(), in); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func isDigest(key string) bool { return strings.Contains(key, "/CloudTrail-Digest/") }
+
+// remove deletes a log file, which someone has to be told.
+func (d *deployed) remove() {
+	d.t.Helper()
+	key := d.sample.StopLog.Key
+	if _, err := d.s3.DeleteObject(d.t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(testtrail.SampleBucket), Key: &key}); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// provenEvents are the events of all logs that digests list, but for the
+// edited one, by log and number.
+func (d *deployed) provenEvents() (all []string) {
+	d.t.Helper()
+	for _, c := range d.sample.Chains {
+		for _, digest := range c.Issued {
+			for _, l := range digest.Logs {
+				if l.Key == d.sample.Tampered.Key {
+					continue
+				}
+				o, _ := d.sample.World.Stored(l.Bucket, l.Key)
+				var log struct{ Records []json.RawMessage }
+				if err := json.Unmarshal(inflated(d.t, o.Body), &log); err != nil {
+					d.t.Fatal(err)
+				}
+				for i := range log.Records {
+					all = append(all, fmt.Sprintf("s3://%s/%s %d", l.Bucket, l.Key, i))
+				}
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// sinkEvents are the events of the objects in the sink, likewise.
+func (d *deployed) sinkEvents() (all []string) {
+	d.t.Helper()
+	list, err := d.s3.ListObjectsV2(d.t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String(sinkBucket), Prefix: aws.String("proven/")})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	for _, o := range list.Contents {
+		got, err := d.s3.GetObject(d.t.Context(), &s3.GetObjectInput{Bucket: aws.String(sinkBucket), Key: o.Key})
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		b, err := io.ReadAll(got.Body)
+		if err = errors.Join(err, got.Body.Close()); err != nil {
+			d.t.Fatal(err)
+		}
+		for line := range bytes.Lines(inflated(d.t, b)) {
+			var e struct {
+				Trailseal struct {
+					Status, Log string
+					Record      int
+				}
+			}
+			if err := json.Unmarshal(line, &e); err != nil || e.Trailseal.Status != "verified" {
+				d.t.Fatalf("%v: %s", err, line)
+			}
+			all = append(all, fmt.Sprintf("%s %d", e.Trailseal.Log, e.Trailseal.Record))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func inflated(t *testing.T, b []byte) []byte {
+	t.Helper()
+	r, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// emptyQueues demands that nothing is left, and nothing was not understood.
+func (d *deployed) emptyQueues() {
+	d.t.Helper()
+	for _, u := range []string{d.queue["QueueUrl"], d.queue["DeadLetterQueueUrl"]} {
+		a, err := d.sqs.GetQueueAttributes(d.t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &u, AttributeNames: []sqstypes.QueueAttributeName{"All"}})
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		if a.Attributes["ApproximateNumberOfMessages"] != "0" || a.Attributes["ApproximateNumberOfMessagesNotVisible"] != "0" {
+			d.t.Errorf("%s: %v", u, a.Attributes)
+		}
+	}
+}
+
+// worker is the program as the task definition starts it.
+type worker struct {
+	t            *testing.T
+	env          []string
+	listen, told string
+	stop         func()
+}
+
+// start starts the program. Its keys come from a file, since moto has none; its
+// state lies here; and it looks into the bucket once.
+func (d *deployed) start() *worker {
+	d.t.Helper()
+	dir := d.t.TempDir()
+	keys, err := d.sample.Keys.JSON()
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "keys.json"), keys, 0o600)
+	}
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	w := &worker{t: d.t, listen: freePort(d.t), told: filepath.Join(dir, "findings.ndjson")}
+	w.env = append(slices.Clone(d.task),
+		"AWS_ACCESS_KEY_ID=AKIATEST", "AWS_SECRET_ACCESS_KEY=test", "AWS_ENDPOINT_URL="+d.url, "TRAILSEAL_KEYS="+filepath.Join(dir, "keys.json"),
+		"TRAILSEAL_STATE=file:"+filepath.Join(dir, "state"), "TRAILSEAL_POLL=1h", "TRAILSEAL_LISTEN="+w.listen, "TRAILSEAL_FINDINGS=file:"+w.told)
+	cmd, output := ingest(d.t, w.env)
+	if err := cmd.Start(); err != nil {
+		d.t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	w.stop = func() {
+		d.t.Helper()
+		if cmd.Process.Signal(syscall.SIGTERM) != nil {
+			return // it has ended
+		}
+		if err := <-ended; err != nil {
+			d.t.Errorf("ingest: %v\n%s", err, output)
+		}
+	}
+	d.t.Cleanup(func() {
+		w.stop()
+		if d.t.Failed() {
+			d.t.Logf("ingest said:\n%s", output)
+		}
+	})
+	return w
+}
+
+func (w *worker) get(path string) (int, string) {
+	r, err := http.Get("http://" + w.listen + path)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return r.StatusCode, string(b)
+}
+
+// ready waits until the program has looked at its source and its queue.
+func (w *worker) ready() {
+	w.t.Helper()
+	await(w.t, time.Minute, "ready", func() error {
+		if status, text := w.get("/readyz"); status != http.StatusOK {
+			return errors.New(text)
+		}
+		return nil
+	})
+}
+
+// metric returns a series' value, 0 where there is none.
+func (w *worker) metric(series string) int {
+	_, text := w.get("/metrics")
+	m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(series) + ` (\d+)$`).FindStringSubmatch(text)
+	if m == nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(m[1])
+	return n
+}
+
+func (w *worker) findings() string {
+	b, err := os.ReadFile(w.told)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+// check runs ingest check with the same settings: all that it tries is there.
+func (w *worker) check() {
+	w.t.Helper()
+	cmd, output := ingest(w.t, w.env, "check")
+	if err := cmd.Run(); err != nil {
+		w.t.Errorf("ingest check: %v\n%s", err, output)
+	}
+}
