@@ -162,7 +162,8 @@ func (w *wiring) worker(ctx context.Context) (ingest.Config, error) {
 			return c, err
 		}
 	}
-	return c, nil
+	c.Findings, err = ingest.Dated(ctx, c.Findings, c.State, c.Metrics, c.Now)
+	return c, err
 }
 
 // registerer gives names the program's prefix.

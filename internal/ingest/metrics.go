@@ -2,7 +2,9 @@ package ingest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"sync"
 	"time"
@@ -160,7 +162,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		fetched:          counter("fetched_bytes_total", "Stored bytes read from sources."),
 		findingRetries:   counter("finding_retries_total", "Findings that their sink refused; each is tried again."),
 		stateErrors:      counter("state_errors_total", "Heads that could not be loaded or stored."),
-		lastFinding:      prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "last_finding_timestamp_seconds", Help: "When a finding of the class was reported last, 0 for never since the worker started."}, []string{"class"}),
+		lastFinding:      prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "last_finding_timestamp_seconds", Help: "When a finding of the class was reported last, by this or an earlier run on the same state, 0 for never."}, []string{"class"}),
 		grace:            prometheus.NewGauge(prometheus.GaugeOpts{Name: "grace_seconds", Help: "How late a chain's newest digest may be."}),
 		stateConflicts:   counter("state_conflicts_total", "Heads that somebody else had changed."),
 		memoryBudget:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "memory_budget_bytes", Help: "Bytes that log files in flight may hold."}),
@@ -232,6 +234,72 @@ func (m *Metrics) chain(g *prometheus.GaugeVec, c trail.Chain, set func(promethe
 	}
 	m.chains[labels] = true
 	set(g.WithLabelValues(labels[:]...))
+}
+
+// dated keeps in the state when findings were reported, so that a restart does
+// not hide one that nobody has scraped yet. A digest is passed by only after
+// its findings are both durable and dated, or found again.
+type dated struct {
+	FindingSink
+	state State
+	m     *Metrics
+	now   func() time.Time
+
+	mu     sync.Mutex // guards what follows
+	stored []byte
+	last   map[finding.Class]int64 // Unix seconds
+}
+
+const (
+	datesName = "findings" // in the state
+	// datesApart is how old a date may be: many findings at once cost one write.
+	datesApart = 60
+)
+
+// Dated returns f with the dates of findings kept in s, and shows those that
+// are there.
+func Dated(ctx context.Context, f FindingSink, s State, m *Metrics, now func() time.Time) (FindingSink, error) {
+	d := &dated{FindingSink: f, state: s, m: m, now: now, last: map[finding.Class]int64{}}
+	var err error
+	if d.stored, err = s.Load(ctx, datesName); err != nil {
+		return nil, fmt.Errorf("load dates of findings: %w", err)
+	}
+	if d.stored == nil {
+		return d, nil
+	}
+	if err := json.Unmarshal(d.stored, &d.last); err != nil {
+		return nil, fmt.Errorf("load dates of findings: %w", err)
+	}
+	for class, at := range d.last {
+		m.lastFinding.WithLabelValues(string(class)).Set(float64(at))
+	}
+	return d, nil
+}
+
+// Find implements FindingSink. That a date cannot be stored holds no finding
+// back: it is durable, and without the state no head moves on either.
+func (d *dated) Find(ctx context.Context, f finding.Finding) error {
+	if err := d.FindingSink.Find(ctx, f); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	at := d.now().Unix()
+	if at-d.last[f.Class] < datesApart {
+		return nil
+	}
+	next := maps.Clone(d.last)
+	next[f.Class] = at
+	b, err := json.Marshal(next)
+	if err == nil {
+		err = d.state.Replace(ctx, datesName, d.stored, b)
+	}
+	if err != nil {
+		d.m.stateFailed(ctx, err)
+		return nil
+	}
+	d.stored, d.last = b, next
+	return nil
 }
 
 // How a chain stands.

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/ingest"
+	"github.com/trailseal/trailseal/internal/state"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
@@ -124,5 +126,62 @@ func TestRefusalsAreCounted(t *testing.T) {
 				t.Errorf("%s %v", series, got[series])
 			}
 		})
+	}
+}
+
+// When a finding was reported survives the worker, as does its state: nobody
+// may have scraped it in time.
+func TestDatesSurviveARestart(t *testing.T) {
+	store, class := state.NewMemory(), "last_finding_timestamp_seconds{class=rollback}"
+	now := day
+	start := func() (ingest.FindingSink, *prometheus.Registry) {
+		r := prometheus.NewRegistry()
+		f, err := ingest.Dated(t.Context(), &findings{}, store, ingest.NewMetrics(r), func() time.Time { return now })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f, r
+	}
+	find := func(f ingest.FindingSink, c finding.Class) {
+		if err := f.Find(t.Context(), finding.Finding{Class: c}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, r := start()
+	if got := values(t, r)[class]; got != 0 {
+		t.Errorf("at first %v", got)
+	}
+	find(first, finding.Rollback)
+	now = now.Add(time.Hour)
+	find(first, finding.Gap)
+	_, r = start()
+	if got := values(t, r); got[class] != float64(day.Unix()) || got["last_finding_timestamp_seconds{class=gap}"] != float64(now.Unix()) {
+		t.Errorf("after a restart %v", got)
+	}
+	// A state that takes nothing holds no finding back, and shows.
+	f := &fault{seam: "Replace", mode: "fails", n: 1}
+	r = prometheus.NewRegistry()
+	sunk := &findings{}
+	second, err := ingest.Dated(t.Context(), sunk, struckState{store, f}, ingest.NewMetrics(r), func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Hour)
+	find(second, finding.Gap)
+	if got := values(t, r)["state_errors_total{}"]; got != 1 || len(sunk.all) != 1 {
+		t.Errorf("%v errors of the state, %d findings", got, len(sunk.all))
+	}
+	// What the sink refuses has no date.
+	refused := struckFindings{sunk, &fault{seam: "Find", mode: "fails", n: 1}}
+	third, err := ingest.Dated(t.Context(), refused, store, ingest.NewMetrics(prometheus.NewRegistry()), func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if third.Find(t.Context(), finding.Finding{Class: finding.ChainHole}) == nil {
+		t.Error("no error")
+	}
+	_, r = start()
+	if got := values(t, r)["last_finding_timestamp_seconds{class=chain-hole}"]; got != 0 {
+		t.Errorf("refused, and dated %v", got)
 	}
 }
