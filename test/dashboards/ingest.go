@@ -22,6 +22,10 @@ func of(counter, by string) string {
 	return `sum` + by + ` (rate(` + counter + `{instance=~"$instance"}[$__rate_interval]))`
 }
 
+func outcomes(kind string) Query {
+	return Query{`sum by (outcome) (rate(trailseal_outcomes_total{instance=~"$instance", kind="` + kind + `"}[$__rate_interval]))`, "{{outcome}}"}
+}
+
 func now() []Panel {
 	blue := []Step{{Color: "blue"}}
 	ready := tile("Ready", "Whether the last tries with all sources, sinks and queues went well.", "none",
@@ -50,17 +54,22 @@ func now() []Panel {
 func throughput() []Panel {
 	return []Panel{
 		{
-			Kind: Series, Title: "Bytes", Width: 8, Height: 7, Unit: "Bps", Section: "trailsealingeststuck",
+			Kind: Series, Title: "Bytes", Width: 6, Height: 7, Unit: "Bps", Section: "trailsealingeststuck",
 			Help:    "What is read from the sources, compressed, and what that is once it is inflated and proven.",
 			Queries: []Query{{of("trailseal_fetched_bytes_total", ""), "fetched"}, {of("trailseal_inflated_bytes_total", ""), "inflated"}},
 		},
 		{
-			Kind: Series, Title: "Outcomes", Width: 8, Height: 7, Unit: "ops", Section: "trailsealunaccounted",
-			Help:    "What became of log files (objects) and events (records). What is returned could not be dealt with and comes in again.",
-			Queries: []Query{{of("trailseal_outcomes_total", " by (kind, outcome)"), "{{kind}} {{outcome}}"}},
+			Kind: Series, Title: "What became of log files", Width: 6, Height: 7, Unit: "ops", Section: "trailsealunaccounted",
+			Help:    "Log files emitted, or quarantined with a finding. What is returned could not be dealt with and comes in again.",
+			Queries: []Query{outcomes("objects")},
 		},
 		{
-			Kind: Series, Title: "Digests to be dealt with", Width: 8, Height: 7, Unit: "none", Section: "trailsealingeststuck",
+			Kind: Series, Title: "What became of events", Width: 6, Height: 7, Unit: "eps", Section: "trailsealunaccounted",
+			Help:    "Events emitted, or quarantined since they are no JSON objects. What is returned belongs to a log file that comes in again.",
+			Queries: []Query{outcomes("records")},
+		},
+		{
+			Kind: Series, Title: "Digests to be dealt with", Width: 6, Height: 7, Unit: "none", Section: "trailsealingeststuck",
 			Help:    "Digests that are known and not dealt with: the work ahead.",
 			Queries: []Query{{`sum(trailseal_pending_digests{instance=~"$instance"})`, "pending"}},
 		},

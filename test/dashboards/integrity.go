@@ -48,7 +48,7 @@ func verdict() []Panel {
 	}
 	return []Panel{
 		count("Tampering", "Findings that say that something which CloudTrail signed was changed, removed or replaced.", `!~"gap|coverage|foreign-object"`, "trailsealtamperingfound", none()),
-		count("Gaps", "Findings that say that logging or validation was switched off.", `="gap"`, "trailsealgapfound", none()),
+		count("Gap findings", "Findings that say that logging or validation was switched off.", `="gap"`, "trailsealgapfound", none()),
 		count("Uncovered hours", "Findings that say that nobody vouches for hours or a region: digests are late, or there are none.", `="coverage"`, "trailsealhoursuncovered", some()),
 		count("Foreign objects", "Objects in digest folders that CloudTrail did not put there. They are not read as evidence.", `="foreign-object"`, "trailsealforeignobject", some()),
 		tile("Chains that wait", "Chains in which something cannot be checked at present, such as for want of access: neither valid nor invalid. It is tried again. In a copy, the newest digest waits for its successor.",
@@ -67,8 +67,8 @@ func unaccounted() Panel {
 }
 
 func chainPanels() []Panel {
-	only := func(variable string) string {
-		return "/d/trailseal-integrity?${datasource:queryparam}&${__url_time_range}&var-" + variable + "=${__value.raw}"
+	only := func(variable, other string) string {
+		return "/d/trailseal-integrity?${__url_time_range}&${datasource:queryparam}&${instance:queryparam}&${" + other + ":queryparam}&var-" + variable + "=${__value.raw}"
 	}
 	return []Panel{
 		{
@@ -80,8 +80,8 @@ func chainPanels() []Panel {
 				{`max by (account, region, trail) (trailseal_chain_gaps` + chains + `)`, ""},
 			},
 			Columns: []Column{
-				{Field: "account", Title: "Account", Link: only("account")},
-				{Field: "region", Title: "Region", Link: only("region")},
+				{Field: "account", Title: "Account", Link: only("account", "region")},
+				{Field: "region", Title: "Region", Link: only("region", "account")},
 				{Field: "trail", Title: "Trail"},
 				{Field: "Value #A", Title: "Verified until", Unit: "dateTimeAsIso", Width: 170},
 				{Field: "Value #B", Title: "Behind", Unit: "s", Width: 100, Steps: lag()},
@@ -138,7 +138,7 @@ func findingPanels() []Panel {
 		{
 			Kind: Table, Title: "Alerts that fire", Width: 8, Height: 8, Unit: "none", SortBy: "Alerts", Section: "alerts",
 			Help:    "Alerts of this project's rules that fire now, and how many of each.",
-			Queries: []Query{{`sum by (alertname, severity) (ALERTS{alertname=~"Trailseal.*", alertstate="firing", instance=~"$instance"})`, ""}},
+			Queries: []Query{{`sum by (alertname, severity) (ALERTS{alertname=~"Trailseal.*", alertstate="firing", instance=~"$instance|"})`, ""}}, // the absence of workers is no instance's
 			Columns: []Column{
 				{Field: "alertname", Title: "Alert"},
 				{Field: "severity", Title: "Severity", Width: 90},

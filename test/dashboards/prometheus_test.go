@@ -109,7 +109,7 @@ type choices struct{ instance, account, region string }
 func (s *scene) fill(expr string, c choices) string {
 	seconds := int(math.Ceil(s.end.Sub(s.begin).Seconds()))
 	return strings.NewReplacer(
-		"$__rate_interval", "6s", "$__range", strconv.Itoa(seconds)+"s",
+		"$__rate_interval", s.rate.String(), "$__range", strconv.Itoa(seconds)+"s",
 		"$instance", c.instance, "$account", c.account, "$region", c.region,
 	).Replace(expr)
 }

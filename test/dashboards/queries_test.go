@@ -19,8 +19,13 @@ var mayBeEmpty = map[string]string{}
 // Every query of every panel, variable and rule is answered by a real
 // Prometheus that watches a real worker.
 func TestQueries(t *testing.T) {
-	s := play(t, true, 12, 1500*time.Millisecond)
+	if *images != "" {
+		record(t, *images)
+		return
+	}
+	s := play(t, scene{step: time.Second, rate: 6 * time.Second}, true, 12, 1500*time.Millisecond)
 	t.Run("panels", s.testPanels)
+	t.Run("drawing", s.testDrawing)
 	t.Run("variables", s.testVariables)
 	t.Run("rules", s.testRules)
 	t.Run("metrics", s.testMetrics)
@@ -31,8 +36,16 @@ func TestQueries(t *testing.T) {
 func (s *scene) testPanels(t *testing.T) {
 	for _, p := range pages(t) {
 		p.each(func(one panel) {
+			if Kind(one.Type) == Table {
+				s.testColumns(t, one)
+			}
 			for _, q := range one.Targets {
-				s.testQuery(t, p.File+", "+one.Title+", "+q.RefID, q.Expr, q.Range)
+				got := s.testQuery(t, p.File+", "+one.Title+", "+q.RefID, q.Expr, q.Range)
+				for _, name := range braces.FindAllStringSubmatch(q.LegendFormat, -1) {
+					if slices.ContainsFunc(got, func(l series) bool { return l.Metric[name[1]] == "" }) {
+						t.Errorf("%s, %s: the legend names %s, which %v has not", p.File, one.Title, name[1], got[0].Metric)
+					}
+				}
 			}
 		})
 		for _, a := range p.Annotations.List {
@@ -41,21 +54,41 @@ func (s *scene) testPanels(t *testing.T) {
 	}
 }
 
-// testQuery runs a query both ways. An answer is due where it is shown.
-func (s *scene) testQuery(t *testing.T, name, expr string, isRange bool) {
+// testColumns demands that each column of a table is filled somewhere.
+func (s *scene) testColumns(t *testing.T, one panel) {
+	t.Helper()
+	table := shows{panel: one}
+	for _, q := range one.Targets {
+		got, err := s.instant(t, s.fill(q.Expr, s.everything()))
+		if err != nil {
+			t.Fatalf("%s: %v", one.Title, err)
+		}
+		table.answers = append(table.answers, got)
+	}
+	titles, rows := table.rows()
+	for i, title := range titles {
+		if !slices.ContainsFunc(rows, func(r []cell) bool { return r[i].text != "" }) {
+			t.Errorf("%s: nothing in the column %s", one.Title, title)
+		}
+	}
+}
+
+// testQuery runs a query both ways. An answer is due where it is shown, and
+// returned.
+func (s *scene) testQuery(t *testing.T, name, expr string, isRange bool) (shown []series) {
 	t.Helper()
 	expr = s.fill(expr, s.everything())
 	now, err := s.instant(t, expr)
 	if err != nil {
 		t.Errorf("%s: %s: %v", name, expr, err)
-		return
+		return nil
 	}
 	then, err := s.over(t, expr)
 	if err != nil {
 		t.Errorf("%s: %s over the time: %v", name, expr, err)
-		return
+		return nil
 	}
-	shown := now
+	shown = now
 	if isRange {
 		shown = then
 	}
@@ -66,6 +99,7 @@ func (s *scene) testQuery(t *testing.T, name, expr string, isRange bool) {
 	case !empty && may:
 		t.Errorf("%s has an answer; it may have none because %s", name, why)
 	}
+	return shown
 }
 
 func (s *scene) testVariables(t *testing.T) {
@@ -184,7 +218,7 @@ func (s *scene) testTruth(t *testing.T) {
 		}
 	}
 	for title, want := range map[string]float64{
-		"Tampering": float64(tampered), "Gaps": float64(found["gap"]), "Uncovered hours": float64(found["coverage"]),
+		"Tampering": float64(tampered), "Gap findings": float64(found["gap"]), "Uncovered hours": float64(found["coverage"]),
 		"Foreign objects": 0, "Unaccounted": 0, "Chains late": 4, "Ready": 1,
 	} {
 		p := s.panel(t, title)

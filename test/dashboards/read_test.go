@@ -57,7 +57,10 @@ type panel struct {
 type fields struct {
 	Unit       string
 	Thresholds steps
-	Custom     struct {
+	Mappings   []struct {
+		Options map[string]struct{ Text string }
+	}
+	Custom struct {
 		DrawStyle string
 		Stacking  struct{ Mode string }
 	}

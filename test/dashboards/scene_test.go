@@ -24,23 +24,24 @@ type scene struct {
 	prometheus, ingest string // addresses
 	feed               *feed
 	begin, end         time.Time
-	step               time.Duration // of ranges
+	step, rate         time.Duration // of ranges; $__rate_interval
 	findings           string        // the worker's file
 }
 
-// play runs the scene: hours of the feed, one each tick.
-func play(t *testing.T, sample bool, hours int, tick time.Duration) *scene {
+// play runs the scene for so many ticks.
+func play(t *testing.T, as scene, sample bool, ticks int, tick time.Duration) *scene {
 	t.Helper()
 	program := prometheusProgram(t)
-	s := &scene{feed: newFeed(t, hours), step: time.Second}
+	s := &as
+	s.feed = newFeed(t, ticks, tick)
 	dir := t.TempDir()
 	s.findings = filepath.Join(dir, "findings.ndjson")
 	s.startIngest(t, dir, sample)
 	s.startPrometheus(t, program, dir)
 	s.begin = time.Now()
-	for n := range hours {
+	for n := range ticks {
 		began := time.Now()
-		s.feed.hour(n)
+		s.feed.tick(n)
 		time.Sleep(tick - time.Since(began))
 	}
 	s.settle(t)
