@@ -7,10 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/disposition"
@@ -28,7 +25,7 @@ type follower struct {
 	source  *source
 	fetcher *fetch.Fetcher
 	name    trail.Chain
-	class   atomic.Int32 // of the last log: where the next begins
+	last    sizes // what the next log is likely to need
 
 	// Owned by the goroutine that follows.
 	stored  []byte
@@ -320,7 +317,7 @@ func (f *follower) emitLogs(ctx context.Context, at discover.Digest, d *digest.D
 	var (
 		mu   sync.Mutex // guards f.emitted and errs
 		errs []error
-		g    errgroup.Group
+		wait sync.WaitGroup
 	)
 	done := func(name string, err error) {
 		mu.Lock()
@@ -348,17 +345,17 @@ func (f *follower) emitLogs(ctx context.Context, at discover.Digest, d *digest.D
 		if before {
 			continue
 		}
-		if err := f.source.logPlaces.Acquire(ctx, 1); err != nil {
+		if err := ctx.Err(); err != nil {
 			done(name, err)
 			break
 		}
-		g.Go(func() error {
-			defer f.source.logPlaces.Release(1)
+		wait.Add(1)
+		f.source.logs.Go(func() {
+			defer wait.Done()
 			done(name, file.emit(ctx))
-			return nil
 		})
 	}
-	_ = g.Wait()
+	wait.Wait()
 	if len(errs) == 0 {
 		clear(f.emitted)
 	}

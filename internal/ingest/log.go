@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
+	"sync/atomic"
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/disposition"
@@ -103,14 +105,14 @@ func (l *logFile) subject() finding.Subject {
 // read reads the log in the class that the chain's last one had, and goes up
 // from there.
 func (l *logFile) read(ctx context.Context) error {
-	for n := int(l.class.Load()); n < len(classes); n++ {
+	for n := fits(l.last.inflated.Load()); n < len(classes); n++ {
 		err := l.readHeld(ctx, n)
 		if !errors.Is(err, inflate.ErrTooLarge) {
-			l.class.Store(int32(fits(l.sum.Inflated)))
+			l.last.inflated.Store(l.sum.Inflated)
 			return err
 		}
 	}
-	l.class.Store(int32(len(classes) - 1))
+	l.last.inflated.Store(classes[len(classes)-1].inflated)
 	return l.readLarge(ctx)
 }
 
@@ -135,15 +137,16 @@ func (l *logFile) readHeld(ctx context.Context, n int) (err error) {
 	small := *l.fetcher
 	small.MaxLog = c.inflated
 	began := l.Now()
-	l.sum, err = small.CopyLog(ctx, func() io.Writer { b.Reset(); return b }, l.here())
+	room := int(min(withSlack(l.last.inflated.Load()), c.inflated))
+	l.sum, err = small.CopyLog(ctx, func() io.Writer { b.reset(room); return b }, l.here())
 	if err != nil {
 		return err
 	}
 	l.m.stage("fetch", l.Now().Sub(began))
 	began = l.Now()
 	defer func() { l.m.stage("emit", l.Now().Sub(began)) }()
-	return l.lines(ctx, &part{most: c.lines, lineBuffers: &scratch.lines}, func(s *trail.Splitter) error {
-		_, err := s.Write(b.Bytes())
+	return l.lines(ctx, &part{most: c.lines, lineMaker: &scratch.lines}, func(s *trail.Splitter) error {
+		_, err := s.Write(b.bytes)
 		return err
 	})
 }
@@ -175,7 +178,7 @@ func (l *logFile) readLarge(ctx context.Context) error {
 	if err := l.Check(l.sum.Sum); err != nil {
 		return err
 	}
-	return l.lines(ctx, &part{size: partBytes, lineBuffers: new(lineBuffers)}, func(s *trail.Splitter) error {
+	return l.lines(ctx, &part{size: partBytes, lineMaker: new(lineMaker)}, func(s *trail.Splitter) error {
 		_, _, err := inflate.Copy(s, stored.Reader(), o)
 		return err
 	})
@@ -184,8 +187,8 @@ func (l *logFile) readLarge(ctx context.Context) error {
 // lines splits proven bytes into records and emits them as lines.
 func (l *logFile) lines(ctx context.Context, p *part, write func(*trail.Splitter) error) error {
 	p.ctx, p.log = ctx, l
-	p.reset()
-	p.made = provenance.NewLog(l.Raw, l.Log, l.signed.Location(), l.signed.Fingerprint)
+	p.Reset(int(min(withSlack(l.last.lines.Load()), int64(p.most))))
+	p.made.Reset(l.Raw, l.Log, l.signed.Location(), l.signed.Fingerprint)
 	defer func() { l.m.accounts.lines(p.made.Records(), p.emitted, p.odd) }()
 	s := trail.Splitter{Record: p.record}
 	if err := errors.Join(write(&s), s.Close()); err != nil {
@@ -212,52 +215,52 @@ func (l *logFile) notRecords(ctx context.Context, p *part, why error) error {
 type part struct {
 	ctx  context.Context
 	log  *logFile
-	made *provenance.Log
 	size int // of a part; 0: the log is one part
 	most int // of the log's one part: one with more lines than its size suggests is treated as a larger log
 	n    int // parts so far
 
 	emitted, odd int // records
 
-	*lineBuffers
-}
-
-// lineBuffers hold the lines of a part.
-type lineBuffers struct {
-	buf    []byte // the lines, one after the other
-	ends   []int  // of the lines in buf
-	ids    []byte // likewise
-	idEnds []int
-	lines  [][]byte
-}
-
-func (b *lineBuffers) reset() {
-	b.buf, b.ends, b.ids, b.idEnds, b.lines = b.buf[:0], b.ends[:0], b.ids[:0], b.idEnds[:0], b.lines[:0]
+	*lineMaker
 }
 
 // scratch is what a held log needs. Each class has its own, so that none keeps
 // more than its logs reserve.
 type scratch struct {
-	inflated bytes.Buffer
-	lines    lineBuffers
+	inflated buffer
+	lines    lineMaker
+}
+
+// lineMaker makes and gathers lines.
+type lineMaker struct {
+	made provenance.Log
+	provenance.Lines
+}
+
+// buffer holds what is written to it. Unlike a bytes.Buffer it never grows to
+// twice what it is asked for.
+type buffer struct{ bytes []byte }
+
+func (b *buffer) reset(room int) { b.bytes = slices.Grow(b.bytes[:0], room) }
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.bytes = append(b.bytes, p...)
+	return len(p), nil
 }
 
 // record takes the next record of the log.
 func (p *part) record(record []byte) error {
-	line, ids, err := p.made.Line(p.buf, p.ids, record)
-	if err != nil {
+	if err := p.Add(&p.made, record); err != nil {
 		p.odd++
 		return p.log.oddRecord(p.ctx, p.made.Records()-1, record)
 	}
 	if err := p.log.watch(p.ctx, record); err != nil {
 		return err
 	}
-	p.buf, p.ends = line, append(p.ends, len(line))
-	p.ids, p.idEnds = ids, append(p.idEnds, len(ids))
 	switch {
-	case p.size > 0 && len(p.buf) >= p.size:
+	case p.size > 0 && p.Size() >= p.size:
 		return p.flush()
-	case p.size == 0 && len(p.buf) > p.most:
+	case p.size == 0 && p.Size() > p.most:
 		return inflate.ErrTooLarge
 	}
 	return nil
@@ -265,23 +268,18 @@ func (p *part) record(record []byte) error {
 
 // flush emits the lines gathered so far; a log without events has no batch.
 func (p *part) flush() error {
-	if len(p.ends) == 0 {
+	if p.Len() == 0 {
 		return nil
 	}
-	b := trail.Batch{Log: trail.Object{Bucket: p.log.Bucket, Key: p.log.Object}, Part: p.n, IDs: make([]string, len(p.ends)), Lines: p.lines}
-	ids, start, idStart := string(p.ids), 0, 0
-	for i, end := range p.ends {
-		b.Lines = append(b.Lines, p.buf[start:end:end])
-		b.IDs[i] = ids[idStart:p.idEnds[i]]
-		start, idStart = end, p.idEnds[i]
-	}
-	p.lines = b.Lines
-	if err := p.log.deliver(p.ctx, b); err != nil {
+	if err := p.log.deliver(p.ctx, p.Batch(p.log.Location(), p.n)); err != nil {
 		return err
 	}
 	p.n++
-	p.emitted += len(p.ends)
-	p.reset()
+	p.emitted += p.Len()
+	if p.size == 0 {
+		p.log.last.lines.Store(int64(p.Size()))
+	}
+	p.Reset(0)
 	return nil
 }
 
@@ -370,6 +368,13 @@ var classes = [...]class{
 	{inflated: 4 << 20, lines: 10 << 20, reserve: 16 << 20},
 	{inflated: 16 << 20, lines: 40 << 20, reserve: 64 << 20},
 }
+
+// sizes are those of a chain's last log: the next one is likely to need as
+// much, and buffers that grow cost several times what they come to hold.
+type sizes struct{ inflated, lines atomic.Int64 }
+
+// withSlack is an eighth more.
+func withSlack(n int64) int64 { return n + n/8 }
 
 // fits returns the class for logs of a size.
 func fits(inflated int64) int {

@@ -49,11 +49,11 @@ var errNotYet = errors.New("not there yet")
 // source is a Source with what belongs to it.
 type source struct {
 	Source
-	fetcher   *fetch.Fetcher
-	finder    *discover.Finder
-	logPlaces *semaphore.Weighted // log files in flight; each source has its own, so that a slow one holds no other
-	walks     *semaphore.Weighted // chains in flight
-	err       error               // of the last look at it, errNotListed before the first; guarded by the worker's mu
+	fetcher *fetch.Fetcher
+	finder  *discover.Finder
+	logs    *fetch.Workers      // log files in flight; each source has its own, so that a slow one holds no other
+	walks   *semaphore.Weighted // chains in flight
+	err     error               // of the last look at it, errNotListed before the first; guarded by the worker's mu
 }
 
 // ErrHalt ends a run at a finding.
@@ -97,6 +97,9 @@ func (w *Worker) Run(ctx context.Context) (Outcome, error) {
 	if stopped.Err() != nil && errors.Is(err, stopped.Err()) {
 		err = nil
 	}
+	for _, s := range w.sources {
+		s.logs.Wait()
+	}
 	w.release(errStopping)
 	if err == nil && w.Once && stopped.Err() == nil {
 		err = w.SourcesReady(ctx)
@@ -110,7 +113,7 @@ const walksAtOnce = 64
 func (w *Worker) newSource(s Source) *source {
 	src := &source{
 		Source: s, fetcher: fetch.New(counting{s.Objects, w.m}, w.Concurrency+walksAtOnce*aheadDigests),
-		logPlaces: semaphore.NewWeighted(int64(w.Concurrency)), walks: semaphore.NewWeighted(walksAtOnce), err: errNotListed,
+		logs: fetch.NewWorkers(w.Concurrency), walks: semaphore.NewWeighted(walksAtOnce), err: errNotListed,
 	}
 	src.fetcher.Plain = s.IsCopy()
 	src.finder = &discover.Finder{

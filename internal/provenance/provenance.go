@@ -18,25 +18,29 @@ import (
 // Log makes the lines of one proven log file: each record's own bytes with
 // the member "trailseal" spliced in front. Nothing of the record is
 // re-encoded; only line feeds between its tokens go, since a record is one
-// line.
+// line. One that is reset keeps its buffers.
 type Log struct {
 	raw    bool   // leave the member out
-	id     string // of the log: the record's number makes it the event's
+	id     []byte // of the log: the record's number makes it the event's
 	before []byte // the member up to the record's number
 	after  []byte // from there to the id
 	n      int    // records so far
 }
 
-// NewLog returns what makes the lines of a log that the digest at signed, of
-// the key with the fingerprint, lists. raw leaves the member out.
-func NewLog(raw bool, l digest.Log, signed trail.Object, fingerprint string) *Log {
-	log := l.Location()
-	sum := sha256.Sum256([]byte(l.Bucket + "/" + l.Object))
-	return &Log{
-		raw: raw, id: hex.EncodeToString(sum[:12]),
-		before: []byte(`{"trailseal":{"status":"verified","log":` + quoted(log.String()) + `,"sha256":"` + l.Hash.String() + `","record":`),
-		after:  []byte(`,"digest":` + quoted(signed.String()) + `,"fingerprint":` + quoted(fingerprint) + `,"id":"`),
-	}
+// Reset begins a log that the digest at signed, of the key with the
+// fingerprint, lists. raw leaves the member out.
+func (l *Log) Reset(raw bool, log digest.Log, signed trail.Object, fingerprint string) {
+	l.raw, l.n = raw, 0
+	name := append(append(append(l.before[:0], log.Bucket...), '/'), log.Object...)
+	sum := sha256.Sum256(name)
+	l.id = hex.AppendEncode(l.id[:0], sum[:12])
+	l.before = append(name[:0], `{"trailseal":{"status":"verified","log":`...)
+	l.before = appendQuoted(l.before, log.Location().String())
+	l.before = hex.AppendEncode(append(l.before, `,"sha256":"`...), log.Hash[:])
+	l.before = append(l.before, `","record":`...)
+	l.after = appendQuoted(append(l.after[:0], `,"digest":`...), signed.String())
+	l.after = appendQuoted(append(l.after, `,"fingerprint":`...), fingerprint)
+	l.after = append(l.after, `,"id":"`...)
 }
 
 // ErrNoObject: a record that is no JSON object has no line.
@@ -79,12 +83,15 @@ func appendLine(dst, b []byte) []byte {
 	return dst
 }
 
-func quoted(s string) string {
-	b, err := json.Marshal(s)
-	if err != nil {
-		return `""` // no string fails to marshal
+// appendQuoted appends s as a JSON string. Hardly any name needs an escape.
+func appendQuoted(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			b, _ := json.Marshal(s) // no string fails to marshal
+			return append(dst, b...)
+		}
 	}
-	return string(b)
+	return append(append(append(dst, '"'), s...), '"')
 }
 
 // Records returns how many records had their turn.

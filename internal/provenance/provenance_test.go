@@ -12,7 +12,11 @@ import (
 )
 
 func newLog(raw bool) *provenance.Log {
-	return provenance.NewLog(raw, digest.Log{Bucket: "b", Object: "AWSLogs/k\"<&"}, trail.Object{Bucket: "b", Key: "digest"}, "fp")
+	l := new(provenance.Log)
+	l.Reset(!raw, digest.Log{Bucket: "another", Object: "log"}, trail.Object{}, "another") // nothing of it stays
+	_, _, _ = l.Line(nil, nil, []byte(`{}`))
+	l.Reset(raw, digest.Log{Bucket: "b", Object: "AWSLogs/k\"<&"}, trail.Object{Bucket: "b", Key: "digest"}, "fp")
+	return l
 }
 
 func TestLine(t *testing.T) {
@@ -54,7 +58,8 @@ func TestIDs(t *testing.T) {
 	if _, id, _ := newLog(false).Line(nil, nil, []byte(`{}`)); !seen[string(id)] {
 		t.Errorf("the first record of a repeat has the id %s", id)
 	}
-	other := provenance.NewLog(false, digest.Log{Bucket: "b", Object: "other"}, trail.Object{}, "")
+	other := new(provenance.Log)
+	other.Reset(false, digest.Log{Bucket: "b", Object: "other"}, trail.Object{}, "")
 	if _, id, _ := other.Line(nil, nil, []byte(`{}`)); seen[string(id)] {
 		t.Error("two logs, one id")
 	}

