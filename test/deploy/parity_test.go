@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"reflect"
@@ -151,6 +152,30 @@ func anyToStrings(v any) (all []string) {
 		all = append(all, e.(string))
 	}
 	return all
+}
+
+// The statements of the README are those that the template gives a bucket.
+func TestReadmeGivesTheBucketPolicy(t *testing.T) {
+	c := load(t, "queue.yaml", map[string]string{
+		"TrailBucket": "my-trail-bucket", "CreateBucket": "yes", "TrailArn": "t", "ReaderArn": "arn:aws:iam::444455556666:role/trailseal-ingest-task",
+	})
+	c.attributes = map[string]string{"Bucket.Arn": "arn:aws:s3:::my-trail-bucket"}
+	want := statements(t, c.properties("BucketPolicy")["PolicyDocument"])
+	readme := string(read(t, "deploy/aws/README.md"))
+	var list []any
+	if err := json.Unmarshal([]byte("["+between(t, readme, "```json\n[", "\n]")+"]"), &list); err != nil {
+		t.Fatal(err)
+	}
+	for sid, got := range statements(t, map[string]any{"Statement": list}) {
+		equal(t, sid, want[sid], got)
+		delete(want, sid)
+	}
+	for _, own := range []string{"OnlyWithTLS", "CloudTrailLooks", "CloudTrailWrites"} {
+		delete(want, own)
+	}
+	if len(want) > 0 || len(list) != 2 {
+		t.Errorf("the README lacks %v", want)
+	}
 }
 
 func TestAccessIsTheSameInBoth(t *testing.T) {

@@ -315,6 +315,7 @@ func TestTemplatesAreWhole(t *testing.T) {
 }
 
 func TestTemplatesPassLint(t *testing.T) {
+	t.Parallel()
 	lint, err := exec.LookPath("cfn-lint")
 	if err != nil {
 		absent(t, "cfn-lint", "TRAILSEAL_REQUIRE_CFNLINT")

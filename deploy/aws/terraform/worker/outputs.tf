@@ -3,6 +3,16 @@ output "task_role_arn" {
   value       = aws_iam_role.task.arn
 }
 
+output "cluster" {
+  description = "Where the task runs."
+  value       = aws_ecs_cluster.this.name
+}
+
+output "security_group" {
+  description = "Of the task."
+  value       = aws_security_group.task.id
+}
+
 output "log_group" {
   description = "Diagnostics and findings."
   value       = aws_cloudwatch_log_group.ingest.name
