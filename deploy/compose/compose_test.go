@@ -148,6 +148,7 @@ func TestPartsMeet(t *testing.T) {
 			t.Errorf("grafana has no %s", v)
 		}
 	}
+	there(t, "grafana", "../grafana/dashboards/integrity.json") // where it opens
 	feeder, ingest := p.Services["feeder"], p.Services["ingest"]
 	for _, pair := range [][2]string{
 		{"-bucket=example-trail-logs", "--source=s3://example-trail-logs"},

@@ -44,6 +44,9 @@ func (s *stack) startPrometheus(ctx context.Context) (err error) {
 	}
 	s.prometheus, err = s.add(ctx, "Prometheus", "http://"+at+"/alerts", "http://"+at+"/-/ready", exec.Command(program,
 		"--config.file", config, "--storage.tsdb.path", s.path("prometheus"), "--web.listen-address", at))
+	if err == nil && !answers(ctx, s.prometheus.url) {
+		s.prometheus.url = "http://" + at + "/classic/alerts" // Debian's has only the older pages
+	}
 	return err
 }
 
@@ -107,8 +110,9 @@ func (s *stack) startGrafana(ctx context.Context) (err error) {
 	cmd.Env = append(os.Environ(), "GF_SERVER_HTTP_ADDR=127.0.0.1", "GF_SERVER_HTTP_PORT="+port,
 		"GF_PATHS_DATA="+s.path("grafana"), "GF_PATHS_LOGS="+s.path("grafana"), "GF_PATHS_PLUGINS="+s.path("grafana"),
 		"GF_PATHS_PROVISIONING="+s.path("provisioning"), "GF_AUTH_ANONYMOUS_ENABLED=true", "GF_AUTH_ANONYMOUS_ORG_ROLE=Viewer",
+		"GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH="+s.deployed("grafana", "dashboards", "integrity.json"),
 		"GF_ANALYTICS_REPORTING_ENABLED=false", "GF_ANALYTICS_CHECK_FOR_UPDATES=false")
-	_, err = s.add(ctx, "Grafana", "http://"+at+"/dashboards", "http://"+at+"/api/health", cmd)
+	_, err = s.add(ctx, "Grafana", "http://"+at+"/", "http://"+at+"/api/health", cmd)
 	return err
 }
 

@@ -61,15 +61,8 @@ func (p *part) ready(ctx context.Context, page string, limit time.Duration) erro
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errors.New("it does not answer"))
 	defer cancel()
 	for {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, page, nil)
-		if err != nil {
-			return err
-		}
-		if answer, err := http.DefaultClient.Do(r); err == nil {
-			_ = answer.Body.Close()
-			if answer.StatusCode == http.StatusOK {
-				return nil
-			}
+		if answers(ctx, page) {
+			return nil
 		}
 		select {
 		case <-p.exited:
@@ -79,6 +72,19 @@ func (p *part) ready(ctx context.Context, page string, limit time.Duration) erro
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+func answers(ctx context.Context, page string) bool {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, page, nil)
+	if err != nil {
+		return false
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return false
+	}
+	_ = answer.Body.Close()
+	return answer.StatusCode == http.StatusOK
 }
 
 // failure is the error of a program that has ended.
