@@ -86,10 +86,10 @@ func TestNetwork(t *testing.T) {
 	w.reached()
 	for _, bad := range []toxic{
 		{Type: "latency", Toxicity: 1, Attributes: map[string]int{"latency": 400, "jitter": 300}},
-		{Type: "limit_data", Toxicity: 0.5, Attributes: map[string]int{"bytes": 1500}}, // in the middle of a log
+		{Type: "limit_data", Toxicity: 1, Attributes: map[string]int{"bytes": 1500}}, // in the middle of every log
 		{Type: "limit_data", Stream: "upstream", Toxicity: 0.5, Attributes: map[string]int{"bytes": 3000}},
 		{Type: "reset_peer", Toxicity: 0.5, Attributes: map[string]int{"timeout": 50}},
-		{Type: "timeout", Toxicity: 0.3, Attributes: map[string]int{"timeout": 500}}, // nothing comes, then the end
+		{Type: "timeout", Toxicity: 1, Attributes: map[string]int{"timeout": 500}}, // nothing comes, then the end
 		{Type: "slicer", Toxicity: 1, Attributes: map[string]int{"average_size": 50, "size_variation": 40, "delay": 500}},
 	} {
 		bad.Name = "bad"

@@ -130,20 +130,23 @@ var connected = sync.OnceValues(func() (c *testcontainers.DockerClient, err erro
 // label marks our containers and networks; its value is when they were made.
 const label = "org.trailseal.e2e"
 
-// sweep removes containers that a run of long ago was killed over.
+// old is what no run that still goes on has made.
+const old = 2 * time.Hour
+
+// sweep removes containers and networks that a run of long ago was killed over.
 func sweep(ctx context.Context, c *testcontainers.DockerClient) error {
 	list, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: client.Filters{}.Add("label", label)})
 	if err != nil {
 		return err
 	}
-	for _, old := range list.Items {
-		if time.Since(time.Unix(old.Created, 0)) < 2*time.Hour {
-			continue
+	for _, left := range list.Items {
+		if time.Since(time.Unix(left.Created, 0)) > old {
+			_, e := c.ContainerRemove(ctx, left.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+			err = errors.Join(err, e)
 		}
-		_, e := c.ContainerRemove(ctx, old.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
-		err = errors.Join(err, e)
 	}
-	return err
+	_, e := c.NetworkPrune(ctx, client.NetworkPruneOptions{Filters: client.Filters{}.Add("label", label).Add("until", old.String())})
+	return errors.Join(err, e)
 }
 
 // eventually tries until there is no error.
