@@ -198,7 +198,7 @@ func (s *scene) across(left, right int) func(at float64) float64 {
 // high.
 func (s *scene) clock(b *strings.Builder, x func(float64) float64, y, high, low int) {
 	every := 15 * time.Second
-	for s.end.Sub(s.begin) > 6*every {
+	for x(every.Seconds())-x(0) < 70 {
 		every *= 2
 	}
 	for at := s.begin.Truncate(every).Add(every); at.Before(s.end); at = at.Add(every) {

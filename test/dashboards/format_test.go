@@ -78,8 +78,8 @@ func ticks(most float64, unit string, whole bool) (at []float64) {
 	if unit == "bytes" {
 		base, rounds = math.Pow(1024, math.Floor(math.Log(most/3)/math.Log(1024))), []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000}
 	}
-	if unit == "s" && most > 180 {
-		base, rounds = 60, []float64{1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880}
+	if unit == "s" && most > 60 {
+		base, rounds = 30, []float64{1, 2, 4, 10, 20, 30, 60, 120, 240, 360, 720, 1440, 2880, 5760}
 		if most > 90*86400 {
 			base, rounds = 86400, []float64{10, 30, 60, 90, 180, 360}
 		}
