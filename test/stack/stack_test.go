@@ -180,6 +180,12 @@ func TestStack(t *testing.T) {
 	if found := s.found(t); fmt.Sprint(found) != fmt.Sprint(want) {
 		t.Errorf("found %v, want %v", found, want)
 	}
+	// The account of the planted log file is followed; the file's events, which
+	// are those of another account, are nowhere.
+	b, err := os.ReadFile(s.path("events.ndjson"))
+	if err != nil || !strings.Contains(string(b), `"recipientAccountId":"190019001900"`) || strings.Contains(string(b), `"recipientAccountId":"111122223333"`) {
+		t.Errorf("%v, %d bytes of events: none of the account, or those of the planted log file", err, len(b))
+	}
 	for name, v := range s.metrics(t) {
 		if strings.HasPrefix(name, "trailseal_unaccounted") && v != 0 {
 			t.Errorf("%s %v", name, v)
