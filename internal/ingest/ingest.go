@@ -87,3 +87,30 @@ type Outcome struct {
 	Waiting  int // chains that hold digests which could not be dealt with
 	Events   int64
 }
+
+// Status is a snapshot of a worker.
+type Status struct {
+	Chains      []ChainStatus `json:"chains"` // the one that lags most first
+	InFlight    int64         `json:"in_flight_bytes"`
+	Memory      int64         `json:"memory_budget_bytes"`
+	Events      int64         `json:"events"`
+	Findings    int           `json:"findings"`
+	SinkError   string        `json:"sink_error,omitempty"`
+	SourceError string        `json:"source_error,omitempty"`
+}
+
+// ChainStatus is how far a chain has been followed.
+type ChainStatus struct {
+	Source        string    `json:"source"`
+	Account       string    `json:"account"`
+	Region        string    `json:"region"`
+	Trail         string    `json:"trail"`
+	HomeRegion    string    `json:"home_region"`
+	Backfill      bool      `json:"backfill,omitempty"`
+	VerifiedUntil time.Time `json:"verified_until,omitzero"`
+	LagSeconds    float64   `json:"lag_seconds,omitempty"`
+	Pending       int       `json:"pending_digests"`
+	Late          bool      `json:"late,omitempty"`
+	Gaps          int       `json:"gaps,omitempty"` // since the worker started
+	LastError     string    `json:"last_error,omitempty"`
+}
