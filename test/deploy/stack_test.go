@@ -2,7 +2,6 @@ package deploy
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,8 +16,6 @@ import (
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
-
-	"github.com/trailseal/trailseal/internal/testtrail"
 )
 
 const sinkBucket = "proven-events"
@@ -28,7 +25,7 @@ type deployed struct {
 	*cloud
 	queue, access map[string]string // outputs
 	task          []string          // environment of the task
-	sample        *testtrail.SampleTrail
+	sample        *sample
 }
 
 // A stack of the templates is made, the sample's objects come into the bucket,
@@ -50,7 +47,7 @@ func TestStackFeedsIngest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := newStacks(t, newCloud(t, url), row.delivery, row.reader)
 			d.setNotifications()
-			before, after := d.objects()
+			before, after, want := d.sample.before, d.sample.after, d.sample.proven
 			d.upload(before)
 			w := d.start()
 			w.ready()
@@ -60,7 +57,6 @@ func TestStackFeedsIngest(t *testing.T) {
 			if !row.every {
 				announced = len(slices.DeleteFunc(slices.Concat(before, after), func(key string) bool { return !isDigest(key) }))
 			}
-			want := d.provenEvents()
 			await(t, time.Minute, "events in the sink", func() error {
 				if got := d.sinkEvents(); !slices.Equal(got, want) {
 					return fmt.Errorf("%d events, want %d", len(got), len(want))
@@ -89,8 +85,8 @@ func TestStackFeedsIngest(t *testing.T) {
 
 func newStacks(t *testing.T, c *cloud, delivery string, reader bool) *deployed {
 	t.Helper()
-	d := &deployed{cloud: c, sample: testtrail.Sample()}
-	const bucket = testtrail.SampleBucket
+	d := &deployed{cloud: c, sample: readSample(t)}
+	const bucket = sampleBucket
 	d.queue = d.deploy("trailseal", "queue.yaml", map[string]string{
 		"TrailBucket": bucket, "CreateBucket": "yes", "TrailArn": "arn:aws:cloudtrail:us-east-1:111122223333:trail/main", "Delivery": delivery,
 	})
@@ -165,87 +161,38 @@ func (d *deployed) setNotifications() {
 		in.QueueConfigurations = append(in.QueueConfigurations, one)
 	}
 	if _, err := d.s3.PutBucketNotificationConfiguration(d.t.Context(), &s3.PutBucketNotificationConfigurationInput{
-		Bucket: aws.String(testtrail.SampleBucket), NotificationConfiguration: in,
+		Bucket: aws.String(sampleBucket), NotificationConfiguration: in,
 	}); err != nil {
 		d.t.Fatal(err)
 	}
 }
 
-// objects are the keys of the sample: what is there when the program starts, the
-// log files and each chain's first digest, and the digests that come after.
-func (d *deployed) objects() (before, after []string) {
-	d.t.Helper()
-	first := map[string]bool{}
-	for _, c := range d.sample.Chains {
-		first[c.Issued[0].Key] = true
-	}
-	keys, _ := d.sample.World.Keys(testtrail.SampleBucket, "")
-	for _, key := range keys {
-		if isDigest(key) && !first[key] {
-			after = append(after, key)
-		} else {
-			before = append(before, key)
-		}
-	}
-	if len(before) < 20 || len(after) < 20 {
-		d.t.Fatalf("%d and %d objects", len(before), len(after))
-	}
-	return before, after
-}
-
 func (d *deployed) upload(keys []string) {
 	d.t.Helper()
 	for _, key := range keys {
-		o, _ := d.sample.World.Stored(testtrail.SampleBucket, key)
-		d.put(key, o.Body, o.Meta)
+		o := d.sample.objects[key]
+		d.put(key, o.body, o.meta)
 	}
 }
 
 func (d *deployed) put(key string, body []byte, meta map[string]string) {
 	d.t.Helper()
-	in := &s3.PutObjectInput{Bucket: aws.String(testtrail.SampleBucket), Key: &key, Body: bytes.NewReader(body), Metadata: meta}
+	in := &s3.PutObjectInput{Bucket: aws.String(sampleBucket), Key: &key, Body: bytes.NewReader(body), Metadata: meta}
 	if _, err := d.s3.PutObject(d.t.Context(), in); err != nil {
 		d.t.Fatal(err)
 	}
 }
 
-func isDigest(key string) bool { return strings.Contains(key, "/CloudTrail-Digest/") }
-
 // remove deletes a log file, which someone has to be told.
 func (d *deployed) remove() {
 	d.t.Helper()
-	key := d.sample.StopLog.Key
-	if _, err := d.s3.DeleteObject(d.t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(testtrail.SampleBucket), Key: &key}); err != nil {
+	key := d.sample.before[slices.IndexFunc(d.sample.before, func(key string) bool { return !isDigest(key) })]
+	if _, err := d.s3.DeleteObject(d.t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(sampleBucket), Key: &key}); err != nil {
 		d.t.Fatal(err)
 	}
 }
 
-// provenEvents are the events of all logs that digests list, but for the
-// edited one, by log and number.
-func (d *deployed) provenEvents() (all []string) {
-	d.t.Helper()
-	for _, c := range d.sample.Chains {
-		for _, digest := range c.Issued {
-			for _, l := range digest.Logs {
-				if l.Key == d.sample.Tampered.Key {
-					continue
-				}
-				o, _ := d.sample.World.Stored(l.Bucket, l.Key)
-				var log struct{ Records []json.RawMessage }
-				if err := json.Unmarshal(inflated(d.t, o.Body), &log); err != nil {
-					d.t.Fatal(err)
-				}
-				for i := range log.Records {
-					all = append(all, fmt.Sprintf("s3://%s/%s %d", l.Bucket, l.Key, i))
-				}
-			}
-		}
-	}
-	slices.Sort(all)
-	return all
-}
-
-// sinkEvents are the events of the objects in the sink, likewise.
+// sinkEvents are the events of the objects in the sink, by log and number.
 func (d *deployed) sinkEvents() (all []string) {
 	d.t.Helper()
 	list, err := d.s3.ListObjectsV2(d.t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String(sinkBucket), Prefix: aws.String("proven/")})
@@ -276,19 +223,6 @@ func (d *deployed) sinkEvents() (all []string) {
 	}
 	slices.Sort(all)
 	return all
-}
-
-func inflated(t *testing.T, b []byte) []byte {
-	t.Helper()
-	r, err := gzip.NewReader(bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
 }
 
 // emptyQueues demands that nothing is left, and nothing was not understood.

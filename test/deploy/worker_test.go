@@ -27,16 +27,13 @@ type worker struct {
 func (d *deployed) start() *worker {
 	d.t.Helper()
 	dir := d.t.TempDir()
-	keys, err := d.sample.Keys.JSON()
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "keys.json"), keys, 0o600)
-	}
+	keys, err := filepath.Abs(sampleFolder + "/keys.json")
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	w := &worker{t: d.t, listen: freePort(d.t), told: filepath.Join(dir, "findings.ndjson")}
 	w.env = append(slices.Clone(d.task),
-		"AWS_ACCESS_KEY_ID=AKIATEST", "AWS_SECRET_ACCESS_KEY=test", "AWS_ENDPOINT_URL="+d.url, "TRAILSEAL_KEYS="+filepath.Join(dir, "keys.json"),
+		"AWS_ACCESS_KEY_ID=AKIATEST", "AWS_SECRET_ACCESS_KEY=test", "AWS_ENDPOINT_URL="+d.url, "TRAILSEAL_KEYS="+keys,
 		"TRAILSEAL_STATE=file:"+filepath.Join(dir, "state"), "TRAILSEAL_POLL=1h", "TRAILSEAL_LISTEN="+w.listen, "TRAILSEAL_FINDINGS=file:"+w.told)
 	cmd, output := ingest(d.t, w.env)
 	if err := cmd.Start(); err != nil {
