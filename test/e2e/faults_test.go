@@ -41,17 +41,19 @@ var narrow = []string{"--concurrency", "4"}
 // Killed again and again under load, the worker goes on where it was.
 func TestKilled(t *testing.T) {
 	t.Parallel()
-	const kills = 6
 	s := newSite(t, newS3(t))
 	s.hours(80)
 	s.deliver()
 	_, endpoint := s.slowed()
 	w := s.work(settings{s3: endpoint, args: narrow})
-	for range kills {
-		w.emitted(len(s.expected) / (kills + 4))
-		w.behind()
+	kills := 0
+	for kills < 6 && w.emitted(len(s.expected)/10) {
 		w.kill()
 		w.start()
+		kills++
+	}
+	if kills < 3 {
+		t.Errorf("%d kills: it was at the end too soon", kills)
 	}
 	s.accountFor(w)
 }
@@ -64,7 +66,9 @@ func TestServerStopped(t *testing.T) {
 	s.deliver()
 	_, endpoint := s.slowed()
 	w := s.work(settings{s3: endpoint, args: narrow})
-	w.emitted(len(s.expected) / 10)
+	if !w.emitted(len(s.expected) / 10) {
+		t.Fatal("at the end too soon")
+	}
 	s.server.stop()
 	w.notReady("s")
 	time.Sleep(20 * time.Second)

@@ -140,17 +140,18 @@ func (w *worker) behind() {
 	}
 }
 
-// emitted waits until a worker has emitted so many more events since it was
-// started.
-func (w *worker) emitted(n int) {
+// emitted waits until a worker has emitted so many events since it was started.
+// It reports whether there is still something to do.
+func (w *worker) emitted(n int) (more bool) {
 	w.t.Helper()
 	eventually(w.t, w.host+" emits", func() error {
-		s, err := w.status()
-		if err == nil && s.Status.Events < n {
+		ends, s, err := w.at()
+		if more = ends < len(w.site.chains); err == nil && more && s.Status.Events < n {
 			err = fmt.Errorf("%d events, want %d", s.Status.Events, n)
 		}
 		return err
 	})
+	return more
 }
 
 // metrics returns what /metrics shows.
