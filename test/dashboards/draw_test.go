@@ -203,6 +203,9 @@ func (s *scene) clock(b *strings.Builder, x func(float64) float64, y, high, low 
 	}
 	for at := s.begin.Truncate(every).Add(every); at.Before(s.end); at = at.Add(every) {
 		place := x(float64(at.Unix()))
+		if last := x(float64(s.end.Unix())); place < x(float64(s.begin.Unix()))+20 || place > last-18 {
+			continue // it would be cut off, or lie over the axis
+		}
 		fmt.Fprintf(b, `<text x="%.1f" y="%d" class="axis" text-anchor="middle">%s</text>`, place, y, at.UTC().Format("15:04:05"))
 		if low > high {
 			fmt.Fprintf(b, `<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" class="grid"/>`, place, place, high, low)
