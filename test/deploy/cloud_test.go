@@ -52,7 +52,7 @@ func newCloud(t *testing.T, url string) *cloud {
 }
 
 // moto starts moto's server as a child, or takes the one that TRAILSEAL_MOTO
-// names by its URL.
+// names by its URL, which it empties.
 func moto(t *testing.T) (url string) {
 	t.Helper()
 	if url := os.Getenv("TRAILSEAL_MOTO"); url != "" {

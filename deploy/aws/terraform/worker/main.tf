@@ -210,10 +210,6 @@ resource "aws_efs_file_system" "state" {
   encrypted       = true
   throughput_mode = "elastic"
   tags            = merge(var.tags, { Name = "${var.name}-state" })
-
-  lifecycle {
-    prevent_destroy = true
-  }
 }
 
 data "aws_iam_policy_document" "state" {
