@@ -46,7 +46,10 @@ type follower struct {
 	again   bool // kicked while running: what was announced may have been overlooked
 	lastErr error
 	late    bool // the head is known to be late
-	gaps    int
+	// recalled is how far an earlier run came, where the chain is followed
+	// because of that.
+	recalled time.Time
+	gaps     int
 }
 
 // announce makes a digest known: one that is there or, with dealt, one that

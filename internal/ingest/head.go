@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,15 +49,70 @@ const doneKept = 45 * 24 * time.Hour
 // headName names the head of a chain in a source: the same chain in a bucket
 // and in a copy of it is followed twice.
 func headName(s *source, c trail.Chain) string {
-	at := s.Bucket + "/" + s.Prefix
-	if s.IsCopy() {
-		at = s.Name
-	}
-	name := "chain/" + at + "/" + c.Account + "/" + c.Region + "/" + c.HomeRegion + "/" + c.Trail
+	name := headsOf(s) + c.Account + "/" + c.Region + "/" + c.HomeRegion + "/" + c.Trail
 	if c.Backfill {
-		name += "/backfill"
+		name += "/" + backfill
 	}
 	return name
+}
+
+const backfill = "backfill"
+
+// headsOf is what the names of a source's heads begin with.
+func headsOf(s *source) string {
+	if s.IsCopy() {
+		return "chain/" + s.Name + "/"
+	}
+	return "chain/" + s.Bucket + "/" + s.Prefix + "/"
+}
+
+// parseHeadName is the reverse of headName. A source's heads begin like those
+// of one whose prefix is longer: not ok are the other's.
+func parseHeadName(s *source, name string) (c trail.Chain, ok bool) {
+	parts := strings.Split(strings.TrimPrefix(name, headsOf(s)), "/")
+	if len(parts) == 5 && parts[4] == backfill {
+		c.Backfill = true
+		parts = parts[:4]
+	}
+	if len(parts) != 4 {
+		return c, false
+	}
+	c.Account, c.Region, c.HomeRegion, c.Trail = parts[0], parts[1], parts[2], parts[3]
+	return c, trail.ValidAccount(c.Account) && trail.ValidRegion(c.Region)
+}
+
+// recallFor is how old a head may be to be recalled: for so long a chain that
+// ended is told as late after each start, then it is forgotten.
+const recallFor = 90 * 24 * time.Hour
+
+// recall begins to follow the chains that an earlier run followed, wherever
+// their digests are now: one whose folders were emptied while no worker ran
+// must not be forgotten with them.
+func (w *Worker) recall(ctx context.Context, s *source) error {
+	names, err := w.State.Names(ctx, headsOf(s))
+	if err != nil {
+		w.m.stateFailed(ctx, err)
+		return fmt.Errorf("recall chains: %w", err)
+	}
+	for _, name := range names {
+		c, ok := parseHeadName(s, name)
+		if !ok || c.Backfill || !wanted(w.Accounts, c.Account) || !wanted(w.Regions, c.Region) || !wanted(w.Trails, c.Trail) {
+			continue
+		}
+		h, err := w.newFollower(s, c).storedHead(ctx)
+		if err != nil {
+			return fmt.Errorf("recall chains: %w", err)
+		}
+		if h.End.IsZero() || w.Now().Sub(h.End) > recallFor {
+			continue // never proven, or over
+		}
+		f := w.follower(s, c)
+		f.mu.Lock()
+		f.recalled = h.Cursor
+		f.mu.Unlock()
+		w.kick(ctx, f)
+	}
+	return nil
 }
 
 // loadHead reads the stored head once.
@@ -119,16 +175,21 @@ func (f *follower) reached(ctx context.Context) time.Time {
 	if loaded {
 		return at
 	}
-	b, err := f.State.Load(ctx, headName(f.source, f.name))
-	if err != nil {
-		f.m.stateFailed(ctx, err)
-		return f.Now()
-	}
-	h, err := f.parseHead(b)
+	h, err := f.storedHead(ctx)
 	if err != nil {
 		return f.Now()
 	}
 	return h.Cursor
+}
+
+// storedHead returns what the state has.
+func (f *follower) storedHead(ctx context.Context) (head, error) {
+	b, err := f.State.Load(ctx, headName(f.source, f.name))
+	if err != nil {
+		f.m.stateFailed(ctx, err)
+		return head{}, err
+	}
+	return f.parseHead(b)
 }
 
 // advance stores the head with what change makes of it. Only when it returns

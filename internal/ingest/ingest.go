@@ -46,6 +46,8 @@ type State interface {
 	// Replace stores new if the present value is old, nil meaning none, and
 	// changes nothing otherwise. The value is durable when it returns nil.
 	Replace(ctx context.Context, name string, old, new []byte) error
+	// Names returns the names that have a value and begin with prefix.
+	Names(ctx context.Context, prefix string) ([]string, error)
 }
 
 // Source is a place that trails write to.

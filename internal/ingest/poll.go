@@ -60,6 +60,12 @@ func (w *Worker) looked(s *source, err error) {
 
 // poll announces every digest that the source's listings show.
 func (w *Worker) poll(ctx context.Context, s *source) error {
+	if !s.recalled {
+		if err := w.recall(ctx, s); err != nil {
+			return err
+		}
+		s.recalled = true
+	}
 	l := &look{Worker: w, source: s, ctx: ctx}
 	places, err := l.finder().Places(ctx)
 	if err != nil {
@@ -203,10 +209,14 @@ func (w *Worker) listFrom(s *source, p discover.Place) time.Time {
 			continue
 		}
 		f.mu.Lock()
+		at := f.recalled
 		if f.loaded {
+			at = f.head.Cursor
+		}
+		if f.loaded || !at.IsZero() {
 			known = true
-			if f.head.Cursor.Before(from) {
-				from = f.head.Cursor
+			if at.Before(from) {
+				from = at
 			}
 		}
 		f.mu.Unlock()

@@ -53,7 +53,10 @@ type source struct {
 	finder  *discover.Finder
 	logs    *fetch.Workers      // log files in flight; each source has its own, so that a slow one holds no other
 	walks   *semaphore.Weighted // chains in flight
-	err     error               // of the last look at it, errNotListed before the first; guarded by the worker's mu
+	// recalled: the chains that an earlier run followed are followed. Owned by
+	// who polls.
+	recalled bool
+	err      error // of the last look at it, errNotListed before the first; guarded by the worker's mu
 }
 
 // ErrHalt ends a run at a finding.
@@ -136,13 +139,17 @@ func (w *Worker) follower(s *source, name trail.Chain) *follower {
 	id := s.Name + " " + headName(s, name)
 	f := w.chains[id]
 	if f == nil {
-		f = &follower{
-			Worker: w, source: s, fetcher: s.fetcher, name: name, emitted: map[string]bool{}, bad: map[string]bool{}, repeated: map[string]string{},
-			known: map[trail.DigestKey]discover.Digest{}, waiting: map[trail.DigestKey][]func(error){}, hinted: map[trail.DigestKey]bool{},
-		}
+		f = w.newFollower(s, name)
 		w.chains[id] = f
 	}
 	return f
+}
+
+func (w *Worker) newFollower(s *source, name trail.Chain) *follower {
+	return &follower{
+		Worker: w, source: s, fetcher: s.fetcher, name: name, emitted: map[string]bool{}, bad: map[string]bool{}, repeated: map[string]string{},
+		known: map[trail.DigestKey]discover.Digest{}, waiting: map[trail.DigestKey][]func(error){}, hinted: map[trail.DigestKey]bool{},
+	}
 }
 
 // kick lets a chain be followed, unless it is already.
