@@ -16,6 +16,7 @@ type Budget struct {
 	sem      *semaphore.Weighted
 	inFlight atomic.Int64
 	changed  func(inFlight int64)
+	whole    *Budget // that it is a share of, or nil
 }
 
 // New returns a budget of total bytes. changed is told of every change; it may
@@ -24,10 +25,24 @@ func New(total int64, changed func(inFlight int64)) *Budget {
 	return &Budget{sem: semaphore.NewWeighted(total), changed: changed}
 }
 
+// Share returns a budget of at most most bytes that are reserved of b, too: so
+// that none of several users takes it all.
+func (b *Budget) Share(most int64) *Budget {
+	share := New(most, func(int64) {})
+	share.whole = b
+	return share
+}
+
 // Acquire waits until n bytes are free, or ctx ends. Release must follow.
 func (b *Budget) Acquire(ctx context.Context, n int64) error {
 	if err := b.sem.Acquire(ctx, n); err != nil {
 		return err
+	}
+	if b.whole != nil {
+		if err := b.whole.Acquire(ctx, n); err != nil {
+			b.sem.Release(n)
+			return err
+		}
 	}
 	b.changed(b.inFlight.Add(n))
 	return nil
@@ -36,6 +51,9 @@ func (b *Budget) Acquire(ctx context.Context, n int64) error {
 // Release gives n bytes back.
 func (b *Budget) Release(n int64) {
 	b.changed(b.inFlight.Add(-n))
+	if b.whole != nil {
+		b.whole.Release(n)
+	}
 	b.sem.Release(n)
 }
 

@@ -48,3 +48,27 @@ func TestCancelled(t *testing.T) {
 		t.Errorf("%v, in flight %d", err, b.InFlight())
 	}
 }
+
+// One who holds a whole share leaves the rest to others, and what is cancelled
+// in between is given back.
+func TestShare(t *testing.T) {
+	b := budget.New(10, func(int64) {})
+	greedy, other := b.Share(6), b.Share(6)
+	if err := greedy.Acquire(t.Context(), 6); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Acquire(t.Context(), 4); err != nil || b.InFlight() != 10 {
+		t.Fatalf("%v, in flight %d", err, b.InFlight())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, share := range []*budget.Budget{greedy, other} {
+		if err := share.Acquire(ctx, 2); !errors.Is(err, context.Canceled) || b.InFlight() != 10 {
+			t.Errorf("%v, in flight %d", err, b.InFlight())
+		}
+	}
+	greedy.Release(6)
+	if err := other.Acquire(t.Context(), 2); err != nil || other.InFlight() != 6 || b.InFlight() != 6 {
+		t.Errorf("%v, in flight %d of %d", err, other.InFlight(), b.InFlight())
+	}
+}

@@ -127,10 +127,10 @@ func (l *logFile) here() digest.Log {
 // is known.
 func (l *logFile) readHeld(ctx context.Context, n int) (err error) {
 	c := classes[n]
-	if err := l.budget.Acquire(ctx, c.reserve); err != nil {
+	if err := l.source.budget.Acquire(ctx, c.reserve); err != nil {
 		return err
 	}
-	defer l.budget.Release(c.reserve)
+	defer l.source.budget.Release(c.reserve)
 	scratch := l.scratch[n].Get().(*scratch)
 	defer l.scratch[n].Put(scratch)
 	b := &scratch.inflated
@@ -155,10 +155,10 @@ func (l *logFile) readHeld(ctx context.Context, n int) (err error) {
 // bytes are, they are inflated once for the hash, and once more for the
 // records.
 func (l *logFile) readLarge(ctx context.Context) error {
-	if err := l.budget.Acquire(ctx, largeReserve); err != nil {
+	if err := l.source.budget.Acquire(ctx, largeReserve); err != nil {
 		return err
 	}
-	defer l.budget.Release(largeReserve)
+	defer l.source.budget.Release(largeReserve)
 	stored, err := l.fetcher.Stored(ctx, l.at, maxCompressed)
 	if errors.Is(err, inflate.ErrTooLarge) {
 		// CloudTrail writes none like it, so it is most likely planted, and the

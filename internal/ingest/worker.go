@@ -51,6 +51,7 @@ type source struct {
 	Source
 	fetcher *fetch.Fetcher
 	finder  *discover.Finder
+	budget  *budget.Budget      // its share, so that one which hangs leaves room for others
 	logs    *fetch.Workers      // log files in flight; each source has its own, so that a slow one holds no other
 	walks   *semaphore.Weighted // chains in flight
 	// recalled: the chains that an earlier run followed are followed. Owned by
@@ -79,8 +80,9 @@ func New(c Config) *Worker {
 	w.m.memoryBudget.Set(float64(c.Memory))
 	w.m.grace.Set(c.Grace.Seconds())
 	w.m.census.of(w.followers)
+	share := max(c.Memory/int64(max(len(c.Sources), 1)), largeReserve)
 	for _, s := range c.Sources {
-		w.sources = append(w.sources, w.newSource(s))
+		w.sources = append(w.sources, w.newSource(s, share))
 	}
 	return w
 }
@@ -113,10 +115,10 @@ func (w *Worker) Run(ctx context.Context) (Outcome, error) {
 // walksAtOnce bounds the chains under way, and with them the digests held.
 const walksAtOnce = 64
 
-func (w *Worker) newSource(s Source) *source {
+func (w *Worker) newSource(s Source, share int64) *source {
 	src := &source{
 		Source: s, fetcher: fetch.New(counting{s.Objects, w.m}, w.Concurrency+walksAtOnce*aheadDigests),
-		logs: fetch.NewWorkers(w.Concurrency), walks: semaphore.NewWeighted(walksAtOnce), err: errNotListed,
+		logs: fetch.NewWorkers(w.Concurrency), budget: w.budget.Share(share), walks: semaphore.NewWeighted(walksAtOnce), err: errNotListed,
 	}
 	src.fetcher.Plain = s.IsCopy()
 	src.finder = &discover.Finder{
