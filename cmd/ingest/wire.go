@@ -83,13 +83,24 @@ func logWaiting(s ingest.Status, log *slog.Logger) {
 	}
 }
 
+// sourcesReady tells a source that has not had its turn from one that fails.
+func sourcesReady(worker *ingest.Worker) func(context.Context) error {
+	return func(ctx context.Context) error {
+		err := worker.SourcesReady(ctx)
+		if errors.Is(err, ingest.ErrNotListed) {
+			return fmt.Errorf("%w: %w", ops.ErrStarting, err)
+		}
+		return err
+	}
+}
+
 // serve answers /metrics and the like until the function it returns is called.
 // A run that ends by itself serves only where it is asked to.
 func (w *wiring) serve(ctx context.Context, worker *ingest.Worker, log *slog.Logger) (stop func(), err error) {
 	if w.Listen == "" || w.Once && w.Listen == defaultListen {
 		return func() {}, nil
 	}
-	checks := []ops.Check{{Name: "sources", Run: worker.SourcesReady}, {Name: "sinks", Run: worker.SinksReady}, {Name: "queues", Run: w.queuesReady}}
+	checks := []ops.Check{{Name: "sources", Run: sourcesReady(worker)}, {Name: "sinks", Run: worker.SinksReady}, {Name: "queues", Run: w.queuesReady}}
 	showReady(w.registerer(), checks)
 	server, err := ops.Listen(ctx, ops.Config{
 		Addr: w.Listen, WebConfig: w.WebConfig, Registry: w.registry, Pprof: w.Pprof, Log: log,

@@ -41,7 +41,8 @@ type Worker struct {
 	sinkErr  error
 }
 
-var errNotListed = errors.New("not yet listed")
+// ErrNotListed: a source has not been looked at yet.
+var ErrNotListed = errors.New("not yet listed")
 
 // errNotYet: what is absent may still arrive.
 var errNotYet = errors.New("not there yet")
@@ -57,7 +58,7 @@ type source struct {
 	// recalled: the chains that an earlier run followed are followed. Owned by
 	// who polls.
 	recalled bool
-	err      error // of the last look at it, errNotListed before the first; guarded by the worker's mu
+	err      error // of the last look at it, ErrNotListed before the first; guarded by the worker's mu
 }
 
 // ErrHalt ends a run at a finding.
@@ -118,7 +119,7 @@ const walksAtOnce = 64
 func (w *Worker) newSource(s Source, share int64) *source {
 	src := &source{
 		Source: s, fetcher: fetch.New(counting{s.Objects, w.m}, w.Concurrency+walksAtOnce*aheadDigests),
-		logs: fetch.NewWorkers(w.Concurrency), budget: w.budget.Share(share), walks: semaphore.NewWeighted(walksAtOnce), err: errNotListed,
+		logs: fetch.NewWorkers(w.Concurrency), budget: w.budget.Share(share), walks: semaphore.NewWeighted(walksAtOnce), err: ErrNotListed,
 	}
 	src.fetcher.Plain = s.IsCopy()
 	src.finder = &discover.Finder{

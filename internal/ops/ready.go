@@ -2,6 +2,7 @@ package ops
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -80,7 +81,14 @@ func (r *readiness) run(ctx context.Context) {
 
 func (one *result) take(err error) {
 	one.OK, one.Error = err == nil, ""
-	if err != nil {
-		one.Error, one.LastError, one.LastErrorTime = err.Error(), err.Error(), time.Now().UTC()
+	if err == nil {
+		return
+	}
+	if one.Error = err.Error(); !errors.Is(err, ErrStarting) {
+		one.LastError, one.LastErrorTime = one.Error, time.Now().UTC()
 	}
 }
+
+// ErrStarting: the check is not ready since it has just begun, which nobody
+// needs to be told of later.
+var ErrStarting = errors.New("starting")

@@ -3,6 +3,7 @@ package ops
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -127,6 +128,10 @@ func TestNotReady(t *testing.T) {
 func TestLastError(t *testing.T) {
 	p := &pages{ready: newReadiness([]Check{{"queue", func(context.Context) error { return nil }}})}
 	p.ready.results[0].take(errors.New("was denied"))
+	p.ready.results[0].take(fmt.Errorf("not listed: %w", ErrStarting))
+	if one := p.ready.results[0]; one.OK || one.Error != "not listed: starting" {
+		t.Errorf("%+v", one)
+	}
 	for path, want := range map[string]string{
 		"/readyz":             `: "was denied")` + "\nready\n",
 		"/readyz?format=json": `"last_error":"was denied","last_error_time":"2`,
