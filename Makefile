@@ -4,7 +4,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME    ?= 10m
 
-.PHONY: help build test check fmt vet lint vuln race fuzz-short fuzz bench demo sample
+.PHONY: help build test check fmt vet lint vuln race fuzz-short fuzz bench demo stack sample
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -12,13 +12,13 @@ help: ## list the targets
 build: ## the programs, static, in bin/
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
 
-test: ## all tests
-	go test ./...
+test: ## all tests, those of the templates and manifests too
+	go test ./... && cd test/deploy && go vet ./... && go test ./...
 
 check: fmt vet lint vuln race fuzz-short ## what CI runs
 
 fmt: ## fail on files that gofmt would change
-	@bad=$$(gofmt -l cmd internal pkg test); [ -z "$$bad" ] || { echo "not gofmt-ed: $$bad"; exit 1; }
+	@bad=$$(gofmt -l cmd deploy internal pkg test); [ -z "$$bad" ] || { echo "not gofmt-ed: $$bad"; exit 1; }
 
 vet: ## go vet
 	go vet ./...
@@ -52,6 +52,9 @@ demo: build ## both programs on the built-in sample: one edited log file, two ho
 	[ $$rc -eq 1 ] || { echo "ingest: exit $$rc, want 1: findings"; exit 1; }
 	@rc=0; bin/verifier verify --keys test/sample/keys.json --start-time 2026-03-01 --end-time 2026-03-01T08:00:00Z test/sample || rc=$$?; \
 	[ $$rc -eq 1 ] || { echo "verifier: exit $$rc, want 1: findings"; exit 1; }
+
+stack: ## the whole stack without containers, until Ctrl-C
+	go run ./test/stack
 
 sample: ## write the built-in sample anew
 	cd test/signtrail && go run . sample ../sample
