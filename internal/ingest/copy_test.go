@@ -3,6 +3,7 @@ package ingest_test
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,6 +106,51 @@ func TestReplicatedLate(t *testing.T) {
 		}
 		s.expect(t, want)
 	}
+}
+
+// A starting digest may be there before the last ones that lie before its gap:
+// within the grace it waits for them, and then it is a gap.
+func TestReplicatedBeforeAGap(t *testing.T) {
+	s := newSite(t, 3)
+	s.run(t)
+	s.c.Hours(1)
+	late := s.c.Issued[len(s.c.Issued)-1]
+	before := s.want()
+	s.c.Skip(2 * time.Hour)
+	s.c.Hours(1)
+	starting := s.c.Issued[len(s.c.Issued)-1]
+	stored, _ := s.Stored(bucket, late.Key)
+	s.Delete(bucket, late.Key)
+
+	var passed atomic.Int64
+	end := s.c.Now()
+	s.cfg.Now = func() time.Time { return end.Add(time.Duration(passed.Load())) }
+	s.cfg.Once, s.cfg.Grace = false, 5*time.Hour
+	s.cfg.Metrics = ingest.NewMetrics(prometheus.NewRegistry())
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() {
+		_, err := ingest.Run(ctx, s.cfg)
+		ended <- err
+	}()
+	wait := func(what string, done func() bool) {
+		for begin := time.Now(); !done(); time.Sleep(time.Millisecond) {
+			if time.Since(begin) > time.Minute {
+				t.Error("never " + what)
+				break
+			}
+		}
+	}
+	wait("read", func() bool { return s.Reads(bucket, starting.Key) > 1 })
+	s.Put(bucket, late.Key, stored)
+	wait("emitted what was late", func() bool { return s.sink.len() >= len(before) })
+	passed.Store(int64(6 * time.Hour))
+	wait("emitted the rest", func() bool { return s.sink.len() >= len(s.want()) })
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	s.expect(t, s.want(), "gap")
 }
 
 // len returns how many events are there.

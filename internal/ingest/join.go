@@ -33,6 +33,9 @@ func (f *follower) join(ctx context.Context, g got, d *digest.Digest) error {
 		return &older{than: g.Digest}
 	case d.Previous == nil && h.Key == "":
 		return nil // the first of its chain
+	case d.Previous == nil && f.fresh(d.End):
+		f.walked = trail.DigestKey{}
+		return fmt.Errorf("starting digest %s: others between the head and it may still come: %w", g.at, errNotYet)
 	case d.Previous == nil:
 		return f.gap(ctx, g, d)
 	}
