@@ -94,6 +94,9 @@ func engine(t *testing.T) *testcontainers.DockerClient {
 	if testing.Short() {
 		t.Skip("starts containers: not with -short")
 	}
+	if raced {
+		t.Skip("the race detector sees nothing of what runs in containers: not with -race")
+	}
 	c, err := connected()
 	if err != nil {
 		absent(t, "Docker", err)

@@ -129,7 +129,7 @@ func (s *site) call(service, media, target string, body []byte) []byte {
 		s.t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", media)
-	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+accessKey+"/20260301/"+region+"/"+service+"/aws4_request, SignedHeaders=host, Signature=0")
+	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+accessKey(s.t)+"/20260301/"+region+"/"+service+"/aws4_request, SignedHeaders=host, Signature=0")
 	if target != "" {
 		r.Header.Set("X-Amz-Target", target)
 	}

@@ -40,8 +40,11 @@ func TestQueueGone(t *testing.T) {
 	w.behind()
 	announce()
 	p.enable("sqs", true)
+	back := time.Now()
 	w.reached()
+	t.Logf("at the end %s after the queue came back", time.Since(back).Round(time.Second))
 	q.drained()
+	t.Logf("drained %s after", time.Since(back).Round(time.Second))
 	s.accountFor(w)
 }
 

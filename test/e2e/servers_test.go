@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,12 +27,19 @@ import (
 
 const (
 	region    = "us-east-1"
-	accessKey = "AKIAE2ETEST"
 	secretKey = "only-for-tests"
 	account   = "123456789012" // the emulator's
 )
 
-var ownKeys = credentials.NewStaticCredentialsProvider(accessKey, secretKey, "")
+// accessKey is a test's own: the engine gives the address of a server that has
+// stopped to the next one, which must not pass for it.
+func accessKey(t *testing.T) string {
+	return fmt.Sprintf("AKIA%X", sha256.Sum256([]byte(t.Name())))[:20]
+}
+
+func credentialsOf(t *testing.T) aws.CredentialsProvider {
+	return credentials.NewStaticCredentialsProvider(accessKey(t), secretKey, "")
+}
 
 // bucketServer is an S3 server: from here, and from the network.
 type bucketServer struct {
@@ -45,7 +53,7 @@ func newS3(t *testing.T) *bucketServer {
 	t.Helper()
 	host := "s3-" + plainName(t)
 	b := run(t, image(t, versitygw), host, []string{"7070/tcp"},
-		testcontainers.WithEnv(map[string]string{"ROOT_ACCESS_KEY_ID": accessKey, "ROOT_SECRET_ACCESS_KEY": secretKey}),
+		testcontainers.WithEnv(map[string]string{"ROOT_ACCESS_KEY_ID": accessKey(t), "ROOT_SECRET_ACCESS_KEY": secretKey}),
 		// Metadata lies in files: not every file system has extended attributes.
 		testcontainers.WithCmd("--port", ":7070", "--region", region, "--health", "/health", "--quiet", "--keep-alive",
 			"posix", "--sidecar", "/sidecar", "/data"),
@@ -66,7 +74,7 @@ func (s *bucketServer) ready() {
 func (s *bucketServer) client() *s3.Client {
 	url := s.url(s.port)
 	return s3.New(s3.Options{
-		Region: region, BaseEndpoint: &url, UsePathStyle: true, Credentials: ownKeys,
+		Region: region, BaseEndpoint: &url, UsePathStyle: true, Credentials: credentialsOf(s.t),
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired, RetryMaxAttempts: 8,
 	})
 }
@@ -170,7 +178,7 @@ func newQueue(t *testing.T, server *bucketServer) *messages {
 	t.Helper()
 	q := &messages{server: server, name: plainName(t)}
 	address := server.url(server.port)
-	q.client = sqs.New(sqs.Options{Region: region, BaseEndpoint: &address, Credentials: ownKeys, RetryMaxAttempts: 8})
+	q.client = sqs.New(sqs.Options{Region: region, BaseEndpoint: &address, Credentials: credentialsOf(t), RetryMaxAttempts: 8})
 	made, err := q.client.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: &q.name})
 	if err != nil {
 		t.Fatal(err)

@@ -39,7 +39,7 @@ func (s *site) verify(exit int, classes ...string) {
 	b := run(s.t, image(s.t, ours), "verifier-"+plainName(s.t), nil, testcontainers.WithEntrypoint("verifier"),
 		testcontainers.WithCmd("verify", "s3://"+s.bucket, "--keys", keysPath, "--report", home+"/report.json",
 			"--start-time", s.chains[0].Issued[0].End.Format(time.RFC3339), "--end-time", s.chains[0].Now().Format(time.RFC3339)),
-		testcontainers.WithEnv(environment(s.server.inside, "")), hosted(hardened), withFile(s.t, keysPath, s.keysFile()),
+		testcontainers.WithEnv(environment(s.t, s.server.inside, "")), hosted(hardened), withFile(s.t, keysPath, s.keysFile()),
 		testcontainers.WithWaitStrategyAndDeadline(patience, wait.ForExit()))
 	b.ended(exit)
 	var r struct {

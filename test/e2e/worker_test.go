@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -52,7 +53,7 @@ func (s *site) work(o settings) *worker {
 		"--sink", "s3://" + s.sink, "--sink", "file:events.ndjson", "--file-every", "0", "--findings", "file:findings.ndjson",
 	}, o.args...)
 	b := run(s.t, image(s.t, ours), "ingest-"+o.name+plainName(s.t), []string{opsPort},
-		testcontainers.WithEnv(environment(o.s3, o.sqs)), testcontainers.WithCmd(args...),
+		testcontainers.WithEnv(environment(s.t, o.s3, o.sqs)), testcontainers.WithCmd(args...),
 		withFile(s.t, keysPath, s.keysFile()),
 		hosted(hardened), hosted(func(h *container.HostConfig) {
 			if o.hostConf != nil {
@@ -64,9 +65,9 @@ func (s *site) work(o settings) *worker {
 }
 
 // environment is how the programs find servers, and nothing but them.
-func environment(s3, sqs string) map[string]string {
+func environment(t *testing.T, s3, sqs string) map[string]string {
 	e := map[string]string{
-		"AWS_ENDPOINT_URL_S3": s3, "AWS_ACCESS_KEY_ID": accessKey, "AWS_SECRET_ACCESS_KEY": secretKey,
+		"AWS_ENDPOINT_URL_S3": s3, "AWS_ACCESS_KEY_ID": accessKey(t), "AWS_SECRET_ACCESS_KEY": secretKey,
 		"AWS_REGION": region, "AWS_EC2_METADATA_DISABLED": "true",
 	}
 	if sqs != "" {
