@@ -80,7 +80,9 @@ func service(e smithy.APIError, status int) *apiError {
 		out.text = statusText(status)
 	}
 	switch {
-	case slices.Contains(absent, code) && status == http.StatusNotFound, slices.Contains(noQueue, code):
+	case code == "NoSuchBucket" && status == http.StatusNotFound:
+		out.is = []error{fs.ErrNotExist, trail.ErrNoBucket}
+	case code == "NoSuchKey" && status == http.StatusNotFound, slices.Contains(noQueue, code):
 		out.is = []error{fs.ErrNotExist}
 	case code == "InvalidObjectState":
 		out.is = []error{trail.ErrArchived}
@@ -95,8 +97,6 @@ func service(e smithy.APIError, status int) *apiError {
 	}
 	return out
 }
-
-var absent = []string{"NoSuchKey", "NoSuchBucket"}
 
 // Codes of SQS: its own, and those of the old query protocol that it still
 // sends along.

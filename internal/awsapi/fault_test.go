@@ -30,7 +30,7 @@ const (
 // sentinels are all that a caller tells causes apart by. A fault must wrap
 // just those of its row.
 var sentinels = []error{
-	fs.ErrNotExist, fs.ErrPermission, trail.ErrKMSDenied, trail.ErrArchived, trail.ErrThrottled,
+	fs.ErrNotExist, trail.ErrNoBucket, fs.ErrPermission, trail.ErrKMSDenied, trail.ErrArchived, trail.ErrThrottled,
 	awsapi.ErrCredentials, awsapi.ErrRegion, context.Canceled, context.DeadlineExceeded,
 }
 
@@ -98,7 +98,7 @@ func TestGetFaults(t *testing.T) {
 		why   finding.Reason
 	}{
 		{"absent", testaws.NoSuchKey(), []error{fs.ErrNotExist}, where + "NoSuchKey: The specified key does not exist.", true, ""},
-		{"bucket gone", testaws.NoSuchBucket(), []error{fs.ErrNotExist}, "NoSuchBucket", true, ""},
+		{"bucket gone", testaws.NoSuchBucket(), []error{fs.ErrNotExist, trail.ErrNoBucket}, "NoSuchBucket", true, ""},
 		{"404 without a body", testaws.EmptyNotFound(), nil, where + "HTTP 404 Not Found without an error code", false, finding.Network},
 		{"404 of another kind", testaws.Fault{Status: 404, Code: "NoSuchUpload", Message: "x"}, nil, "NoSuchUpload", false, finding.Network},
 		{"NoSuchKey that is no 404", testaws.Fault{Status: 400, Code: "NoSuchKey", Message: "x"}, nil, "NoSuchKey", false, finding.Network},

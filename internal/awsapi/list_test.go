@@ -49,7 +49,7 @@ func TestListFaults(t *testing.T) {
 		text  string
 	}{
 		{"denied", testaws.AccessDenied(), []error{fs.ErrPermission}, "list s3://trail-bucket/: AccessDenied"},
-		{"bucket gone meanwhile", testaws.NoSuchBucket(), []error{fs.ErrNotExist}, "NoSuchBucket"},
+		{"bucket gone meanwhile", testaws.NoSuchBucket(), []error{fs.ErrNotExist, trail.ErrNoBucket}, "NoSuchBucket"},
 		{"404 without a body", testaws.EmptyNotFound(), nil, "HTTP 404"},
 		{"200 without a body", testaws.Fault{Status: 200, Empty: true}, nil, "the answer is no listing"},
 		{"internal error", testaws.InternalError(), nil, "InternalError"},

@@ -65,7 +65,7 @@ func TestPutFaults(t *testing.T) {
 		{"slow", testaws.Fault{Delay: 100 * time.Millisecond, Times: 1}, true, true, nil, ""},
 		{"denied", testaws.AccessDenied(), false, false, []error{fs.ErrPermission}, where + "AccessDenied: Access Denied"},
 		{"key denied", testaws.KMSDenied(), false, false, []error{trail.ErrKMSDenied}, "kms:Decrypt"},
-		{"bucket gone", testaws.NoSuchBucket(), false, false, []error{fs.ErrNotExist}, where + "NoSuchBucket"},
+		{"bucket gone", testaws.NoSuchBucket(), false, false, []error{fs.ErrNotExist, trail.ErrNoBucket}, where + "NoSuchBucket"},
 		{"slow down for ever", testaws.SlowDown(), false, false, []error{trail.ErrThrottled}, where + "SlowDown"},
 		{"internal error for ever", testaws.InternalError(), false, false, nil, where + "InternalError"},
 		{"reset for ever", testaws.Fault{Reset: true}, false, false, nil, ""},

@@ -2,6 +2,8 @@ package ingest_test
 
 import (
 	"context"
+	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +12,8 @@ import (
 
 	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/ingest"
+	"github.com/trailseal/trailseal/internal/testtrail"
+	"github.com/trailseal/trailseal/pkg/trail"
 )
 
 type findingFunc func(context.Context, finding.Finding) error
@@ -86,4 +90,19 @@ func TestChainEndedMeanwhile(t *testing.T) {
 	if got := s.got(t); len(got) != len(want) {
 		t.Errorf("%d events, want %d", len(got), len(want))
 	}
+}
+
+// A source whose bucket is not there, be it for a moment, has lost no object:
+// its chains wait.
+func TestBucketGoneForAWhile(t *testing.T) {
+	s := newSite(t, 3)
+	for _, key := range []string{s.c.Issued[1].Key, s.c.Issued[2].Logs[0].Key} {
+		s.Fail(bucket, key, &testtrail.Fault{Err: fmt.Errorf("NoSuchBucket: %w %w", fs.ErrNotExist, trail.ErrNoBucket)})
+		if o := s.run(t); o.Waiting != 1 || o.Findings != 0 {
+			t.Errorf("%s: %+v", key, o)
+		}
+		s.Fail(bucket, key, nil)
+	}
+	s.run(t)
+	s.expect(t, s.want())
 }

@@ -118,7 +118,7 @@ const walksAtOnce = 64
 
 func (w *Worker) newSource(s Source, share int64) *source {
 	src := &source{
-		Source: s, fetcher: fetch.New(counting{s.Objects, w.m}, w.Concurrency+walksAtOnce*aheadDigests),
+		Source: s, fetcher: fetch.New(counting{s.Objects, s.Bucket, w.m}, w.Concurrency+walksAtOnce*aheadDigests),
 		logs: fetch.NewWorkers(w.Concurrency), budget: w.budget.Share(share), walks: semaphore.NewWeighted(walksAtOnce), err: ErrNotListed,
 	}
 	src.fetcher.Plain = s.IsCopy()
