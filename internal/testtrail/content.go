@@ -6,13 +6,20 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 )
+
+// writers are kept: a new one takes longer to make than a small file to
+// compress.
+var writers = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
 
 // Gzip compresses as one member; equal input gives equal bytes.
 func Gzip(b []byte) []byte {
 	var out bytes.Buffer
-	z := gzip.NewWriter(&out)
+	z := writers.Get().(*gzip.Writer)
+	defer writers.Put(z)
+	z.Reset(&out)
 	if _, err := z.Write(b); err != nil {
 		panic(err)
 	}
