@@ -3,14 +3,12 @@ package bench
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"fmt"
-	"io"
 	"log/slog"
+	"runtime"
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trailseal/trailseal/internal/discover"
@@ -32,7 +30,6 @@ type ingestTrail struct {
 	world  *testtrail.World
 	end    time.Time
 	events int
-	bytes  int
 	logs   [][]byte // as stored
 }
 
@@ -45,7 +42,6 @@ func newIngestTrail(size, total int) *ingestTrail {
 		for range min(left, 24) {
 			b := t.world.SizedLog(size)
 			t.events += bytes.Count(b, []byte(`"eventID"`))
-			t.bytes += len(b)
 			bodies = append(bodies, b)
 		}
 		left -= len(bodies)
@@ -58,60 +54,79 @@ func newIngestTrail(size, total int) *ingestTrail {
 	return t
 }
 
-func (t *ingestTrail) run(b *testing.B) {
-	o, err := ingest.Run(b.Context(), ingest.Config{
+// run ingests the trail. A bucket in memory has no latency to hide, hence the
+// concurrency.
+func (t *ingestTrail) run(tb testing.TB) {
+	o, err := ingest.Run(tb.Context(), ingest.Config{
 		Sources: []ingest.Source{{Source: discover.Source{Bucket: "trail-bucket", Name: "s3://trail-bucket"}, Objects: t.world}},
 		Keys:    t.world, State: state.NewMemory(), Sink: discard{}, Findings: discard{},
-		Since: t.end.Add(-1000 * time.Hour), Grace: 2 * time.Hour, Poll: time.Minute, Memory: 512 << 20, Concurrency: 8, Once: true,
+		Since: t.end.Add(-1000 * time.Hour), Grace: 2 * time.Hour, Poll: time.Minute, Memory: 512 << 20, Concurrency: 2 * runtime.GOMAXPROCS(0), Once: true,
 		Now: func() time.Time { return t.end.Add(time.Hour) }, Log: slog.New(slog.DiscardHandler),
 		Metrics: ingest.NewMetrics(prometheus.NewRegistry()),
 	})
 	if err != nil || o.Events != int64(t.events) || o.Findings != 0 {
-		b.Fatalf("%+v, want %d events, %v", o, t.events, err)
+		tb.Fatalf("%+v, want %d events, %v", o, t.events, err)
 	}
 }
 
-// bare is what every ingester that verifies must do at least: inflate with the
-// same library, hash, and find the records.
-func (t *ingestTrail) bare(b *testing.B) {
-	var z gzip.Reader
-	var inflated bytes.Buffer
-	n := 0
-	split := func([]byte) error { n++; return nil }
-	for _, log := range t.logs {
-		if err := z.Reset(bytes.NewReader(log)); err != nil {
-			b.Fatal(err)
+// bare does to each log what every ingester that verifies must do at least:
+// inflate, hash and, with split, find the records.
+func (t *ingestTrail) bare(l loop, records bool) func(testing.TB) {
+	return func(tb testing.TB) {
+		n := 0
+		for _, log := range t.logs {
+			var err error
+			if records {
+				_, err = l.read(log, split(&n))
+			} else {
+				_, err = l.read(log, nil)
+			}
+			if err != nil {
+				tb.Fatal(err)
+			}
 		}
-		inflated.Reset()
-		if _, err := io.Copy(&inflated, &z); err != nil {
-			b.Fatal(err)
+		if records && n != t.events {
+			tb.Fatalf("%d events, want %d", n, t.events)
 		}
-		_ = sha256.Sum256(inflated.Bytes())
-		s := trail.Splitter{Record: split}
-		if _, err := s.Write(inflated.Bytes()); err != nil {
-			b.Fatal(err)
-		}
-	}
-	if n != t.events {
-		b.Fatalf("%d events, want %d", n, t.events)
 	}
 }
 
-// BenchmarkIngest takes proven events from a bucket in memory to a sink that
-// discards them: fetch, inflate, hash, verify, split, splice. Run it with -cpu
-// 1 and 2; events/s of Ingest against those of Bare is the price of the rest.
-func BenchmarkIngest(b *testing.B) {
-	for _, size := range []int{20 << 10, 500 << 10, 5 << 20} {
-		t := newIngestTrail(size, max(60<<20, 60*size))
-		for name, run := range map[string]func(*testing.B){"Ingest": t.run, "Bare": t.bare} {
-			b.Run(fmt.Sprintf("%dKB/%s", size>>10, name), func(b *testing.B) {
-				b.SetBytes(int64(t.bytes))
-				b.ReportAllocs()
-				for b.Loop() {
-					run(b)
-				}
-				b.ReportMetric(float64(t.events)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
-			})
+// ingestRows take proven events from a bucket in memory to a sink that
+// discards them: fetch, inflate, hash, verify, split, splice. Beside them stand
+// the loops that are their limit. Run them with -cpu 1 and 2; the loops run on
+// one core in either case.
+func ingestRows(full bool) (rows []row) {
+	for _, size := range pick(full, logSizes, logSizes[:1]) {
+		t := newIngestTrail(size, pick(full, max(60<<20, 60*size), 1<<20))
+		for _, r := range []struct {
+			name string
+			run  func(testing.TB)
+		}{
+			{"ingest", t.run},
+			{"inflate+hash", t.bare(loop{read: ours}, false)},
+			{"inflate+hash+split", t.bare(loop{read: ours}, true)},
+			{"klauspost+hash", t.bare(loop{read: new(klauspost).hash}, false)},
+			{"klauspost+hash+split", t.bare(loop{read: new(klauspost).hash}, true)},
+		} {
+			rows = append(rows, row{fmt.Sprintf("%dKB/%s", size>>10, r.name), func(m meter) { t.measure(m, r.run) }})
 		}
 	}
+	return rows
+}
+
+func (t *ingestTrail) measure(m meter, run func(testing.TB)) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	n, began, cpu := 0, time.Now(), processorTime(m)
+	for m.Loop() {
+		run(m)
+		n++
+	}
+	wall := time.Since(began)
+	cpu = processorTime(m) - cpu
+	runtime.ReadMemStats(&after)
+	events := float64(n * t.events)
+	m.ReportMetric(events/wall.Seconds(), "events/s")
+	m.ReportMetric(events/cpu.Seconds(), "events/cpu-s")
+	m.ReportMetric(float64(after.Mallocs-before.Mallocs)/events, "allocs/event")
 }

@@ -1,19 +1,26 @@
-// Package bench measures the verifier: its inner loop next to the bare one, a
-// whole verification, the drop-in next to the program it stands in for, and
-// the memory that the program takes. Speed is reported and never asserted; the
-// bound on memory is a test. What came out is in docs/benchmarks.md.
+// Package bench measures both programs: the inner loops next to bare ones, the
+// drop-in next to the program it stands in for, whole organizations, long
+// chains, ingest from S3 and from a queue, and memory. Benchmarks report speed
+// and assert only that the work was done; the bound on memory and the ratios
+// to bare loops (baseline.txt) are tests. `go run ./test/bench/book` makes
+// docs/benchmarks.md of what `make bench` prints.
 //
 // The fake AWS runs in a process of its own, so that no client is measured
 // with a server inside it; all of them share the machine's processors.
 package bench
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // role is set for the processes that the test binary starts of itself.
@@ -30,7 +37,11 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		os.Exit(exit(err))
 	}
-	verifier = sync.OnceValues(func() (string, error) { return build(dir) })
+	build = sync.OnceValues(func() (string, error) { return dir, buildInto(dir) })
+	flag.Parse()
+	if flag.Lookup("test.bench").Value.String() != "" {
+		describe()
+	}
 	code := m.Run()
 	if err := os.RemoveAll(dir); err != nil && code == 0 {
 		code = exit(err)
@@ -46,10 +57,20 @@ func exit(err error) int {
 	return 1
 }
 
-// verifier builds the program once, as it is released: without -race.
-var verifier func() (string, error)
+// build builds the programs once, as they are released: without -race.
+var build func() (dir string, err error)
 
-func build(dir string) (string, error) {
+// program returns the path of a built program.
+func program(tb testing.TB, name string) string {
+	tb.Helper()
+	dir, err := build()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return filepath.Join(dir, name)
+}
+
+func buildInto(dir string) error {
 	// The go command keeps a test's result until a file changes that the test
 	// has looked at, and it does not see what go build looks at.
 	if err := filepath.WalkDir("../..", func(path string, _ os.DirEntry, err error) error {
@@ -58,12 +79,46 @@ func build(dir string) (string, error) {
 		}
 		return err
 	}); err != nil {
-		return "", err
+		return err
 	}
-	path := filepath.Join(dir, "verifier")
-	out, err := exec.Command("go", "build", "-o", path, "github.com/trailseal/trailseal/cmd/verifier").CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", dir, "github.com/trailseal/trailseal/cmd/verifier", "github.com/trailseal/trailseal/cmd/ingest").CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
+		return fmt.Errorf("go build: %w\n%s", err, out)
 	}
-	return path, nil
+	return nil
+}
+
+// describe prints what the figures depend on, as lines of the format of Go
+// benchmarks; "cpu:" comes from package testing.
+func describe() {
+	say := func(key, value string) { fmt.Printf("%s: %s\n", key, strings.TrimSpace(value)) }
+	say("date", time.Now().UTC().Format(time.DateOnly))
+	say("commit", commit())
+	say("cores", fmt.Sprint(runtime.NumCPU()))
+	say("go", runtime.Version())
+	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
+		say("load", strings.Join(strings.Fields(string(b))[:3], " "))
+	}
+	if out, err := exec.Command("aws", "--version").CombinedOutput(); err == nil {
+		say("aws", string(out))
+	}
+	info, _ := debug.ReadBuildInfo()
+	for _, m := range info.Deps {
+		if m.Path == "github.com/aws/aws-sdk-go-v2" || m.Path == "github.com/klauspost/compress" {
+			say("module", m.Path+" "+m.Version)
+		}
+	}
+}
+
+func commit() string {
+	out, err := exec.Command("git", "rev-parse", "--short=12", "HEAD").Output()
+	if err != nil {
+		return "unknown"
+	}
+	text := strings.TrimSpace(string(out))
+	changed, err := exec.Command("git", "status", "--porcelain", "--untracked-files=no", "../../cmd", "../../internal", "../../pkg", "../../go.mod").Output()
+	if err != nil || len(changed) > 0 {
+		text += " with changes"
+	}
+	return text
 }

@@ -17,61 +17,55 @@ var heavy = site{
 	HugeDigests: 3, Entries: 100_000,
 }
 
-func (s site) verifyFlags(more ...string) []string {
-	return append([]string{
-		"verify", "s3://" + bucket, "--start-time", begin.Add(offset).Format(time.RFC3339), "--end-time", s.end().Format(time.RFC3339),
-	}, more...)
-}
-
 // The bound holds whatever a bucket holds: who can write to it must not be
 // able to end the program that reads it.
 func TestMemory(t *testing.T) {
-	program, err := verifier()
-	if err != nil {
-		t.Fatal(err)
-	}
+	verifier := program(t, "verifier")
 	logs, digests := heavy, heavy
 	logs.HugeDigests = 0
 	digests.Hours, digests.Logs, digests.HugeLog, digests.Bomb = 1, 1, 0, 0
-	reference := func(s site) []string {
-		var r rival
-		return append([]string{"validate-logs"}, r.command(begin.Add(offset), s.end())...)
-	}
 	for _, c := range []struct {
-		name string
-		site site
-		runs []errand
-		exit int
+		name      string
+		site      site
+		reference bool
+		flags     []string
+		exit      int
 	}{
-		{"large logs and bombs", logs, []errand{{Args: logs.verifyFlags()}, {Args: reference(logs)}}, 1},
-		{"large digests", digests, []errand{{Args: digests.verifyFlags("--no-logs")}}, 0},
+		{"large logs and bombs", logs, true, nil, 1},
+		{"large digests", digests, false, []string{"--no-logs"}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			env := c.site.start(t)
-			for _, run := range c.runs {
-				m := measure(t, env, c.exit, append([]string{program}, run.Args...)...)
-				t.Logf("%s: peak %d MiB, %s", run.Args[0], m.Peak>>20, m.Wall.Round(time.Millisecond))
+			srv := c.site.start(t)
+			runs := []errand{{Args: append([]string{verifier}, c.site.verifyFlags(c.flags...)...), Env: srv.env}}
+			if c.reference {
+				r := rival{args: []string{verifier, "validate-logs"}}
+				runs = append(runs, r.errand(srv, c.site.begin(), newest))
+			}
+			for _, run := range runs {
+				m := run.measure(t, c.exit)
+				t.Logf("%s: peak %d MiB, %s", run.Args[1], m.Peak>>20, m.Wall.Round(time.Millisecond))
 				if m.Peak > memoryCap {
-					t.Errorf("%s: peak of %d MiB, more than %d\n%s", run.Args[0], m.Peak>>20, memoryCap>>20, m.Output)
+					t.Errorf("%s: peak of %d MiB, more than %d\n%s", run.Args[1], m.Peak>>20, memoryCap>>20, m.Output)
 				}
 			}
 		})
 	}
 }
 
-// BenchmarkMemory reads everything of a heavy trail, a hundred thousand logs
-// in one hour among it.
-func BenchmarkMemory(b *testing.B) {
-	program, err := verifier()
-	if err != nil {
-		b.Fatal(err)
-	}
+// memoryRows read everything of a heavy trail, a hundred thousand logs in one
+// hour among it.
+func memoryRows(full bool) []row {
 	s := heavy
 	s.HugeDigests = 1
-	env := s.start(b)
-	var most int64
-	for b.Loop() {
-		most = max(most, measure(b, env, 1, append([]string{program}, s.verifyFlags()...)...).Peak)
+	if !full {
+		s.LogSize, s.HugeLog, s.Bomb, s.Entries = 20<<10, 1<<20, 8<<20, 1_000
 	}
-	b.ReportMetric(float64(most)/(1<<20), "peak_MiB")
+	return []row{{"heavy", func(m meter) {
+		run := errand{Args: append([]string{program(m, "verifier")}, s.verifyFlags()...), Env: s.start(m).env}
+		var t total
+		for m.Loop() {
+			t.add(run.measure(m, 1))
+		}
+		t.report(m, "")
+	}}}
 }

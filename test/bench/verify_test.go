@@ -1,75 +1,93 @@
 package bench
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"strings"
-	"testing"
 	"time"
-
-	"github.com/trailseal/trailseal/internal/awsapi"
-	"github.com/trailseal/trailseal/internal/discover"
-	"github.com/trailseal/trailseal/internal/fetch"
-	"github.com/trailseal/trailseal/internal/report"
-	"github.com/trailseal/trailseal/internal/verify"
 )
 
-// BenchmarkVerify is a whole verification in this process: everything below
-// cmd, over HTTP, of one chain and of several side by side.
-func BenchmarkVerify(b *testing.B) {
+// verified runs the built verify over a site and reports what it took.
+func (s site) verified(m meter, logs bool) {
+	srv := s.start(m)
+	want, flags := s.digests(), []string{"--no-logs", "--no-unlisted"}
+	if logs {
+		want, flags = want+s.logs(), nil
+	}
+	run := errand{Args: append([]string{program(m, "verifier")}, s.verifyFlags(flags...)...), Env: srv.env}
+	var t total
+	var requests, got int
+	for m.Loop() {
+		before := srv.status().Requests
+		t.add(run.measure(m, 0))
+		after := srv.status().Requests
+		requests += sum(after) - sum(before)
+		got += after["GetObject"] - before["GetObject"]
+	}
+	if got != want*t.runs {
+		m.Fatalf("%d objects read in %d runs, want %d in each", got, t.runs, want)
+	}
+	t.report(m, "")
+	m.ReportMetric(float64(requests)/float64(t.runs), "requests")
+	m.ReportMetric(t.per(want, t.wall), "objects/s")
+	m.ReportMetric(1e6/t.per(want, t.cpu), "cpu-us/object")
+}
+
+func sum(m map[string]int) (n int) {
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
+
+// organizationRows verify a day of 50 accounts in 17 regions with four small
+// log files an hour in each.
+func organizationRows(full bool) []row {
+	s := site{Chains: pick(full, 850, 20), Hours: pick(full, 24, 2), Logs: 4, LogSize: 1, Latency: 30 * time.Millisecond}
+	return []row{
+		{fmt.Sprintf("%dchains/%dlogs", s.Chains, s.logs()), func(m meter) { s.verified(m, true) }},
+		{fmt.Sprintf("%dchains/digests", s.Chains), func(m meter) { s.Logs = 0; s.verified(m, true) }},
+	}
+}
+
+// chainsRows verify the digests of a day of ever more chains, without latency:
+// what it costs must grow as their number does. Logs would only hide it.
+func chainsRows(full bool) (rows []row) {
+	for _, n := range pick(full, []int{1, 10, 100, 1_000, 10_000}, []int{1, 20}) {
+		s := site{Chains: n, Hours: pick(full, 24, 2)}
+		rows = append(rows, row{fmt.Sprintf("%dchains/%ddigests", n, s.digests()), func(m meter) { s.verified(m, false) }})
+	}
+	return rows
+}
+
+// lengthRows verify one chain, of a day to ten years, digests only.
+func lengthRows(full bool) (rows []row) {
+	for _, hours := range pick(full, []int{24, 240, 2_400, 24_000, 87_600}, []int{2, 48}) {
+		s := site{Chains: 1, Hours: hours}
+		rows = append(rows, row{fmt.Sprintf("%ddigests", hours), func(m meter) { s.verified(m, false) }})
+	}
+	return rows
+}
+
+// concurrencyRows verify one chain and several side by side with ever more
+// objects read at once.
+func concurrencyRows(full bool) (rows []row) {
 	for _, latency := range []time.Duration{0, 30 * time.Millisecond} {
 		for _, chains := range []int{1, 8} {
-			s := site{Chains: chains, Hours: 240 / chains, Logs: 12, LogSize: 20 << 10, Latency: latency}
-			b.Run(fmt.Sprintf("%s/%dchains", latency, chains), func(b *testing.B) {
-				useEnv(b, s.start(b))
-				for _, concurrency := range []int{16, 32, 64, 128, 256} {
-					b.Run(fmt.Sprintf("concurrency=%d", concurrency), func(b *testing.B) {
-						before := processorTime(b)
-						for b.Loop() {
-							s.verify(b, concurrency)
-						}
-						// The client's alone, and so the steadier of the two.
-						b.ReportMetric(float64((processorTime(b)-before).Microseconds())/float64(s.logs()*b.N), "cpu-us/log")
-						b.ReportMetric(float64(s.logs()*b.N)/b.Elapsed().Seconds(), "logs/s")
-					})
-				}
-			})
+			for _, n := range pick(full, []int{16, 32, 64, 128, 256}, []int{128}) {
+				s := site{Chains: chains, Hours: pick(full, 240, 8) / chains, Logs: 12, LogSize: 20 << 10, Latency: latency}
+				rows = append(rows, row{fmt.Sprintf("%s/%dchains/concurrency=%d", latency, chains, n), func(m meter) { s.concurrent(m, n) }})
+			}
 		}
 	}
+	return rows
 }
 
-// useEnv lets this process be a client.
-func useEnv(b *testing.B, env []string) {
-	for _, e := range env {
-		if name, value, _ := strings.Cut(e, "="); strings.HasPrefix(name, "AWS_") {
-			b.Setenv(name, value)
-		}
+func (s site) concurrent(m meter, n int) {
+	srv := s.start(m)
+	run := errand{Args: append([]string{program(m, "verifier")}, s.verifyFlags("--concurrency", fmt.Sprint(n))...), Env: srv.env}
+	var t total
+	for m.Loop() {
+		t.add(run.measure(m, 0))
 	}
-	b.Setenv("AWS_PROFILE", "")
-	os.Unsetenv("AWS_PROFILE") // Setenv brings it back
-}
-
-// verify verifies the site as the command verify would.
-func (s site) verify(b *testing.B, concurrency int) {
-	ctx := context.Background()
-	client, err := awsapi.Load(ctx, awsapi.Options{Concurrency: concurrency})
-	if err != nil {
-		b.Fatal(err)
-	}
-	r, err := verify.Run(ctx, verify.Config{
-		Source: discover.Source{Bucket: bucket, Name: "s3://" + bucket},
-		Start:  begin.Add(offset), End: s.end(), Now: s.end().Add(time.Hour), Grace: 2 * time.Hour,
-		Concurrency: concurrency, Fetcher: fetch.New(client.S3(), concurrency), Keys: client.CloudTrail(), KeysFrom: "cloudtrail",
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	logs := 0
-	for _, c := range r.Chains {
-		logs += c.Logs.Valid
-	}
-	if r.Verdict != report.Intact || logs != s.logs() {
-		b.Fatalf("%s, %d logs valid of %d: %v", r.Verdict, logs, s.logs(), r.Findings)
-	}
+	t.report(m, "")
+	m.ReportMetric(t.per(s.logs(), t.wall), "logs/s")
 }
