@@ -11,6 +11,7 @@ type deflate struct {
 	last  bool // the block under way is the last
 	left  int  // bytes of a stored block to come
 
+	fixed  bool // the tables are those of the fixed code
 	litLen [litLenSize]entry
 	offset [offsetSize]entry
 	width  [widthSize]entry
@@ -120,8 +121,13 @@ func (d *deflate) stored() error {
 	return nil
 }
 
-// fixedCode is that of RFC 1951, section 3.2.6.
+// fixedCode is that of RFC 1951, section 3.2.6. A block of it can be as short
+// as ten bits: its tables are not made for each.
 func (d *deflate) fixedCode() {
+	if d.fixed {
+		return
+	}
+	d.fixed = true
 	var w [litLenSymbols + offsetSymbols]uint8
 	for s := range w {
 		switch {
@@ -155,6 +161,7 @@ func (d *deflate) dynamicCode() error {
 	if litLens > 286 || offsets > 30 {
 		return ErrCorrupt
 	}
+	d.fixed = false
 	var widths [litLenSymbols + offsetSymbols]uint8
 	for _, s := range widthOrder[:n] {
 		w, ok := d.take(3)
@@ -226,6 +233,9 @@ func (d *deflate) coded() error {
 	for d.at < roomBytes && d.state == inCoded {
 		if err := d.fast(); err != nil {
 			return err
+		}
+		if d.at >= roomBytes {
+			return nil // what fast wrote behind it is all that there is room for
 		}
 		if err := d.symbol(); err != nil {
 			return err

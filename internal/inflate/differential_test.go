@@ -14,10 +14,11 @@ import (
 )
 
 // TestDifferential holds the inflater against the standard library's and
-// klauspost/compress: streams of all kinds of encoders, of codes that no
-// encoder would choose, and damaged ones. All must give the same bytes up to
-// the same end, and the standard library's, those before an error, too. TRAILSEAL_DIFFERENTIAL is the number of streams: 10^8 of them
-// were read before this inflater was trusted.
+// klauspost/compress: streams of all kinds of encoders, short ones and such as
+// are longer than all buffers, of codes that no encoder would choose, whole and
+// damaged, from readers that give pieces of all sizes. All must give the same
+// bytes up to the same end, and the standard library's those before an error,
+// too. TRAILSEAL_DIFFERENTIAL is the number of streams.
 func TestDifferential(t *testing.T) {
 	streams := 20_000
 	if s := os.Getenv("TRAILSEAL_DIFFERENTIAL"); s != "" {
@@ -39,7 +40,7 @@ func TestDifferential(t *testing.T) {
 		if n%8 > 0 {
 			in = g.damaged(whole)
 		}
-		kind, err := c.compare(in)
+		kind, err := c.compare(in, &pieces{in, g.Rand, []int{1, 9, 4 << 10, inputBytes - wordBytes, inputBytes, 1 << 20}[g.IntN(6)]})
 		if err != "" {
 			t.Fatalf("seed %d, stream %d: %x: %s", seed, n, in, err)
 		}
@@ -65,12 +66,12 @@ func newContest() *contest {
 	return &contest{std: stdflate.NewReader(nil), klauspost: flate.NewReader(nil)}
 }
 
-func (c *contest) compare(in []byte) (kind, difference string) {
+func (c *contest) compare(in []byte, r *pieces) (kind, difference string) {
 	const most = 1 << 20
 	for i := range c.out {
 		c.out[i].Reset()
 	}
-	ourLeft, ourErr := c.read(in, most)
+	ourLeft, ourErr := c.read(r, most)
 	var left [2]int
 	var errs [2]error
 	for i, z := range []io.ReadCloser{c.std, c.klauspost} {
@@ -105,8 +106,24 @@ func (c *contest) compare(in []byte) (kind, difference string) {
 	return "corrupt", ""
 }
 
-func (c *contest) read(in []byte, most int) (left int, err error) {
-	c.ours.input.reset(bytes.NewReader(in))
+// pieces is a reader that gives at most so many bytes at once.
+type pieces struct {
+	left []byte
+	*rand.Rand
+	most int
+}
+
+func (p *pieces) Read(b []byte) (int, error) {
+	if len(p.left) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b[:min(len(b), 1+p.IntN(p.most))], p.left)
+	p.left = p.left[n:]
+	return n, nil
+}
+
+func (c *contest) read(r *pieces, most int) (left int, err error) {
+	c.ours.input.reset(r)
 	c.ours.reset()
 	for err == nil && c.out[0].Len() < most {
 		var piece []byte
@@ -116,7 +133,7 @@ func (c *contest) read(in []byte, most int) (left int, err error) {
 	if err == io.EOF {
 		err = nil
 	}
-	return c.ours.end - c.ours.pos, err
+	return c.ours.end - c.ours.pos + len(r.left), err
 }
 
 // generator makes DEFLATE streams.
@@ -176,6 +193,9 @@ func (g *generator) encoded() []byte {
 }
 
 func (g *generator) content() []byte {
+	if g.IntN(16) == 0 {
+		return g.long()
+	}
 	b := make([]byte, g.IntN(1<<g.IntN(12)))
 	letters := 1 + g.IntN(256)
 	for i := range b {
@@ -191,6 +211,27 @@ func (g *generator) content() []byte {
 		}
 	}
 	return b
+}
+
+// long is content that goes through the window several times, with matches of
+// all lengths and distances up to the window's.
+func (g *generator) long() []byte {
+	b := make([]byte, 0, 300_000)
+	most := g.IntN(cap(b))
+	for len(b) < most {
+		switch from := len(b) - 1 - g.IntN(40_000); {
+		case from < 0 || g.IntN(8) == 0:
+			for range 1 + g.IntN(1<<g.IntN(8)) {
+				b = append(b, byte(g.Uint32()>>g.IntN(8)))
+			}
+		default:
+			for range 1 + g.IntN(1<<g.IntN(13)) {
+				b = append(b, b[from])
+				from++
+			}
+		}
+	}
+	return b[:min(most, len(b))]
 }
 
 func (g *generator) damaged(in []byte) []byte {

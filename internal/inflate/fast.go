@@ -10,7 +10,7 @@ const (
 	fastRoom  = 3 + 258 + 2*wordBytes
 )
 
-const _ = uint(slackBytes - fastRoom) // not negative: a turn may begin with the last byte of room
+const _ = uint(slackBytes - fastRoom) // not negative: a turn may begin at the last byte of room, and nothing follows it
 
 // fast reads literals and matches while there is plenty of input and room, and
 // stops before whatever else comes. It is symbol without its check of every

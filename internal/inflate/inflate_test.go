@@ -63,7 +63,12 @@ func edit(b []byte, change func([]byte)) []byte {
 }
 
 func TestCopy(t *testing.T) {
-	for _, want := range [][]byte{nil, []byte("x"), []byte(`{"Records":[]}`), noise(64<<10 - 1), noise(64 << 10), noise(200_000)} {
+	// The last one has nothing but the longest matches, some of which begin at
+	// the last byte of the room for a piece.
+	for _, want := range [][]byte{
+		nil, []byte("x"), []byte(`{"Records":[]}`), noise(64<<10 - 1), noise(64 << 10), noise(200_000),
+		append([]byte(`{"Re`), bytes.Repeat([]byte("="), 200_000)...),
+	} {
 		for name, in := range map[string][]byte{"plain header": zip(want), "full header": named(want)} {
 			for how, r := range map[string]io.Reader{
 				"at once":         bytes.NewReader(in),
