@@ -100,7 +100,7 @@ func describe() {
 		say("load", strings.Join(strings.Fields(string(b))[:3], " "))
 	}
 	if out, err := exec.Command("aws", "--version").CombinedOutput(); err == nil {
-		say("aws", string(out))
+		say("aws", strings.Join(strings.Fields(string(out))[:2], " ")) // itself and its Python
 	}
 	info, _ := debug.ReadBuildInfo()
 	for _, m := range info.Deps {

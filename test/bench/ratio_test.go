@@ -112,10 +112,10 @@ func contests(t *testing.T) (all []*contest) {
 		})
 	}
 	for _, size := range logSizes {
-		trail := newIngestTrail(size, max(4<<20, 2*size))
+		trail := newIngestTrail(size, max(4<<20, 4*size))
 		bare := trail.bare(loop{read: new(klauspost).hash}, true)
 		all = append(all, &contest{
-			name: fmt.Sprintf("ingest/%dKB", size>>10), rounds: 20, lasts: 3 * time.Second,
+			name: fmt.Sprintf("ingest/%dKB", size>>10), rounds: 20, lasts: 4 * time.Second,
 			ours: timed(1, func() { trail.run(t) }), other: timed(1, func() { bare(t) }),
 		})
 	}
@@ -140,7 +140,7 @@ func validateLogsContest(t *testing.T) *contest {
 		}
 	}
 	return &contest{
-		name: "validate-logs/aws-cli", rounds: 3,
+		name: "validate-logs/aws-cli", rounds: 5,
 		ours: run(program(t, "verifier"), "validate-logs"), other: run("aws", "cloudtrail", "validate-logs"),
 	}
 }
