@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -85,23 +86,25 @@ func parseHeadName(s *source, name string) (c trail.Chain, ok bool) {
 // ended is told as late after each start, then it is forgotten.
 const recallFor = 90 * 24 * time.Hour
 
-// recall begins to follow the chains that an earlier run followed, wherever
-// their digests are now: one whose folders were emptied while no worker ran
-// must not be forgotten with them.
-func (w *Worker) recall(ctx context.Context, s *source) error {
+// recall returns the followers of the chains that an earlier run followed,
+// wherever their digests are now: one whose folders were emptied while no
+// worker ran must not be forgotten with them. A head that cannot be read is an
+// error beside the others.
+func (w *Worker) recall(ctx context.Context, s *source) (all []*follower, err error) {
 	names, err := w.State.Names(ctx, headsOf(s))
 	if err != nil {
 		w.m.stateFailed(ctx, err)
-		return fmt.Errorf("recall chains: %w", err)
+		return nil, fmt.Errorf("recall chains: %w", err)
 	}
 	for _, name := range names {
 		c, ok := parseHeadName(s, name)
 		if !ok || c.Backfill || !wanted(w.Accounts, c.Account) || !wanted(w.Regions, c.Region) || !wanted(w.Trails, c.Trail) {
 			continue
 		}
-		h, err := w.newFollower(s, c).storedHead(ctx)
-		if err != nil {
-			return fmt.Errorf("recall chains: %w", err)
+		h, headErr := w.newFollower(s, c).storedHead(ctx)
+		if headErr != nil {
+			err = errors.Join(err, headErr)
+			continue
 		}
 		if h.End.IsZero() || w.Now().Sub(h.End) > recallFor {
 			continue // never proven, or over
@@ -110,9 +113,9 @@ func (w *Worker) recall(ctx context.Context, s *source) error {
 		f.mu.Lock()
 		f.recalled = h.Cursor
 		f.mu.Unlock()
-		w.kick(ctx, f)
+		all = append(all, f)
 	}
-	return nil
+	return all, err
 }
 
 // loadHead reads the stored head once.

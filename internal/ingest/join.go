@@ -33,7 +33,7 @@ func (f *follower) join(ctx context.Context, g got, d *digest.Digest) error {
 		return &older{than: g.Digest}
 	case d.Previous == nil && h.Key == "":
 		return nil // the first of its chain
-	case d.Previous == nil && f.fresh(d.End):
+	case d.Previous == nil && !f.Once && f.Now().Sub(d.End) < min(f.Grace, window): // and no longer: a gap is an alarm
 		f.walked = trail.DigestKey{}
 		return fmt.Errorf("starting digest %s: others between the head and it may still come: %w", g.at, errNotYet)
 	case d.Previous == nil:

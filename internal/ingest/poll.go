@@ -60,13 +60,8 @@ func (w *Worker) looked(s *source, err error) {
 
 // poll announces every digest that the source's listings show.
 func (w *Worker) poll(ctx context.Context, s *source) error {
-	if !s.recalled {
-		if err := w.recall(ctx, s); err != nil {
-			return err
-		}
-		s.recalled = true
-	}
-	l := &look{Worker: w, source: s, ctx: ctx}
+	l := &look{Worker: w, source: s, ctx: ctx, seen: map[[2]string]bool{}}
+	recalled := l.recallOnce()
 	places, err := l.finder().Places(ctx)
 	if err != nil {
 		return err
@@ -83,8 +78,23 @@ func (w *Worker) poll(ctx context.Context, s *source) error {
 		})
 	}
 	_ = g.Wait()
-	l.failed(w.checkLate(ctx))
+	for _, f := range recalled {
+		w.kick(ctx, f)
+	}
+	l.failed(l.checkLate())
 	return l.err
+}
+
+// recallOnce recalls the chains of earlier runs, in each look until all could
+// be.
+func (l *look) recallOnce() []*follower {
+	if l.source.recalled {
+		return nil
+	}
+	all, err := l.recall(l.ctx, l.source)
+	l.failed(err)
+	l.source.recalled = err == nil
+	return all
 }
 
 const listingsAtOnce = 16
@@ -113,7 +123,8 @@ type look struct {
 
 	mu     sync.Mutex // guards what follows
 	err    error
-	hidden map[string]bool // accounts with digest folders that cannot be listed
+	hidden map[string]bool    // accounts with digest folders that cannot be listed
+	seen   map[[2]string]bool // accounts and regions whose digests were listed, all of them
 }
 
 func (l *look) failed(err error) {
@@ -165,13 +176,16 @@ func (l *look) announce(places []discover.Place) error {
 	for f := range chains {
 		l.kick(l.ctx, f)
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seen[[2]string{places[0].Account, places[0].Region}] = true
 	return nil
 }
 
 // list adds a place's digests to those of their chains.
 func (l *look) list(p discover.Place, chains map[*follower][]discover.Digest) error {
 	until := l.Now().Add(window)
-	from := l.listFrom(l.source, p)
+	from := l.listFrom(p)
 	found, err := l.finder().Digests(l.ctx, l.source.Bucket, p.Place, from, until)
 	if err != nil {
 		return err
@@ -196,16 +210,25 @@ func (l *look) list(p discover.Place, chains map[*follower][]discover.Digest) er
 			chains[f] = append(chains[f], digests...)
 		}
 	}
+	l.Worker.mu.Lock()
+	defer l.Worker.mu.Unlock()
+	l.source.listed[p.Place] = true
 	return nil
 }
 
 // listFrom returns the day from which a place's digests are listed: that of
-// the oldest head there, some days at least, and all since Since where no
-// chain was ever seen.
-func (w *Worker) listFrom(s *source, p discover.Place) time.Time {
-	from, known := w.Now().Add(-lookBack), false
-	for _, f := range w.followers() {
-		if f.source != s || f.name.Account != p.Account || f.name.Region != p.Region || f.name.Backfill {
+// the oldest head there, some days at least, and all since Since where the
+// place was not listed before in this run.
+func (l *look) listFrom(p discover.Place) time.Time {
+	from := l.Now().Add(-lookBack)
+	l.Worker.mu.Lock()
+	before := l.source.listed[p.Place]
+	l.Worker.mu.Unlock()
+	if !before && l.Since.Before(from) {
+		from = l.Since
+	}
+	for _, f := range l.followers() {
+		if f.source != l.source || f.name.Account != p.Account || f.name.Region != p.Region || f.name.Backfill {
 			continue
 		}
 		f.mu.Lock()
@@ -213,16 +236,10 @@ func (w *Worker) listFrom(s *source, p discover.Place) time.Time {
 		if f.loaded {
 			at = f.head.Cursor
 		}
-		if f.loaded || !at.IsZero() {
-			known = true
-			if at.Before(from) {
-				from = at
-			}
-		}
 		f.mu.Unlock()
-	}
-	if !known && w.Since.Before(from) {
-		return w.Since
+		if !at.IsZero() && at.Before(from) {
+			from = at
+		}
 	}
 	return from
 }
@@ -257,24 +274,28 @@ func (w *Worker) foreign(ctx context.Context, p trail.Place, o trail.Object, why
 	})
 }
 
-// checkLate reports chains whose newest digest is later than the grace, once
-// until the next one comes.
-func (w *Worker) checkLate(ctx context.Context) error {
+// checkLate reports the source's chains whose newest digest is later than the
+// grace, once until the next one comes. Judged is only what this look could
+// have shown.
+func (l *look) checkLate() error {
 	var errs []error
-	for _, f := range w.followers() {
-		f.mu.Lock()
-		end, late, idle := f.head.End, f.late, !f.running && !f.anyPending()
-		isLate := !f.name.Backfill && !end.IsZero() && w.Now().Sub(end) > w.Grace+window
-		f.late = isLate && late
-		f.mu.Unlock()
-		if !isLate || late || !idle || w.Once || ctx.Err() != nil {
+	for _, f := range l.followers() {
+		if f.source != l.source {
 			continue
 		}
-		err := w.find(ctx, finding.Finding{
+		f.mu.Lock()
+		end, late, idle := f.head.End, f.late, !f.running && !f.anyPending()
+		isLate := !f.name.Backfill && !end.IsZero() && l.Now().Sub(end) > l.Grace+window
+		f.late = isLate && late
+		f.mu.Unlock()
+		if !isLate || late || !idle || l.Once || l.ctx.Err() != nil || !l.showed(f.name) {
+			continue
+		}
+		err := l.find(l.ctx, finding.Finding{
 			Class:    finding.Coverage,
 			Subject:  finding.Subject{Account: f.name.Account, Region: f.name.Region, Trail: f.name.Trail, Bucket: f.source.Bucket, Time: end},
 			Detail:   "no digest after the one that ends at " + end.Format(time.RFC3339) + ": deleted, late, or logging stopped",
-			Evidence: finding.Evidence{From: end, To: w.Now().UTC().Truncate(time.Second)},
+			Evidence: finding.Evidence{From: end, To: l.Now().UTC().Truncate(time.Second)},
 		})
 		errs = append(errs, err)
 		f.mu.Lock()
@@ -282,6 +303,14 @@ func (w *Worker) checkLate(ctx context.Context) error {
 		f.mu.Unlock()
 	}
 	return errors.Join(errs...)
+}
+
+// showed reports whether the look listed all there is of a chain: its place,
+// or everything, with no place of it among that.
+func (l *look) showed(c trail.Chain) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err == nil || l.seen[[2]string{c.Account, c.Region}]
 }
 
 // bare returns a chain's name without the prefix and organization that its

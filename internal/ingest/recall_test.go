@@ -2,14 +2,18 @@ package ingest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"iter"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/testtrail"
@@ -105,4 +109,131 @@ func TestBucketGoneForAWhile(t *testing.T) {
 	}
 	s.run(t)
 	s.expect(t, s.want())
+}
+
+// hooked is a world whose answers can be held up or replaced.
+type hooked struct {
+	*testtrail.World
+	list func(ctx context.Context, prefix string) error
+	get  func(o trail.Object) error
+}
+
+func (h hooked) List(ctx context.Context, bucket, prefix, after string) iter.Seq2[trail.Object, error] {
+	if h.list != nil {
+		if err := h.list(ctx, prefix); err != nil {
+			return func(yield func(trail.Object, error) bool) { yield(trail.Object{}, err) }
+		}
+	}
+	return h.World.List(ctx, bucket, prefix, after)
+}
+
+func (h hooked) Get(ctx context.Context, o trail.Object) (io.ReadCloser, map[string]string, error) {
+	if h.get != nil {
+		if err := h.get(o); err != nil {
+			return nil, nil, err
+		}
+	}
+	return h.World.Get(ctx, o)
+}
+
+// Whether a chain is late is not known before its own source was listed.
+func TestLateBesideAnotherSource(t *testing.T) {
+	s := newSite(t, 3)
+	s.run(t)
+	s.c.Hours(5) // the worker was down for five hours, everything is there
+	s.AddBucket("second")
+	s.World.Trail(testtrail.Options{Bucket: "second"}).Chain("444455556666", region, s.c.Now().Truncate(time.Hour))
+	s.cfg.Now = func() time.Time { return s.c.Now().Add(10 * time.Minute) }
+	slow := hooked{World: s.World, list: func(ctx context.Context, _ string) error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(300 * time.Millisecond):
+			return nil
+		}
+	}}
+	s.cfg.Sources[0].Objects = slow
+	s.cfg.Sources = append(s.cfg.Sources, ingest.Source{Source: discover.Source{Bucket: "second", Name: "s3://second"}, Objects: s.World})
+	for _, f := range s.until(t, finding.Rollback) {
+		t.Errorf("%s %s: %s", f.Class, f.Account, f.Detail)
+	}
+	if got, want := s.got(t), s.want(); len(got) < len(want) {
+		t.Errorf("%d of %d", len(got), len(want))
+	}
+}
+
+// That a listing fails says nothing about chains.
+func TestLateWhileListingFails(t *testing.T) {
+	s := newSite(t, 3)
+	s.run(t)
+	s.c.Hours(5)
+	s.cfg.Now = func() time.Time { return s.c.Now().Add(10 * time.Minute) }
+	s.cfg.Sources[0].Objects = hooked{World: s.World, list: func(context.Context, string) error { return errors.New("connection reset by peer") }}
+	for _, f := range s.until(t, finding.Rollback) {
+		t.Errorf("%s %s: %s", f.Class, f.Account, f.Detail)
+	}
+}
+
+// A chain that has no head yet is listed since the asked time after a restart,
+// too, though another of its place is remembered.
+func TestEndedChainWaits(t *testing.T) {
+	s := newSite(t, 3) // chain "main"
+	old := s.World.Trail(testtrail.Options{Name: "old"}).Chain(account, region, day)
+	old.Hours(3)
+	s.c.Hours(24 * 12)
+	denied := true
+	s.cfg.Sources[0].Objects = hooked{World: s.World, get: func(o trail.Object) error {
+		if denied && strings.Contains(o.Key, "_old_") {
+			return errors.New("connection reset by peer")
+		}
+		return nil
+	}}
+	s.run(t)
+	denied = false
+	s.run(t)
+	want := s.want()
+	for _, d := range old.Issued {
+		for _, l := range d.Logs {
+			want[l.String()+" 0"] = true
+		}
+	}
+	got := s.got(t)
+	missing := 0
+	for k := range want {
+		if !got[k] {
+			missing++
+		}
+	}
+	if missing > 0 {
+		t.Errorf("%d events of %d never left", missing, len(want))
+	}
+}
+
+// A head that cannot be read holds its own chain and no other.
+func TestOneBadHead(t *testing.T) {
+	s := newSite(t, 3)
+	other := s.trail.Chain("444455556666", region, day)
+	other.Hours(3)
+	s.run(t)
+	names, _ := s.cfg.State.Names(t.Context(), "chain/")
+	for _, n := range names {
+		if strings.Contains(n, "444455556666") {
+			b, _ := s.cfg.State.Load(t.Context(), n)
+			if err := s.cfg.State.Replace(t.Context(), n, b, []byte(`{"version":2}`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s.c.Hours(2)
+	s.cfg.Now = func() time.Time { return s.c.Now().Add(10 * time.Minute) }
+	s.until(t, finding.Rollback)
+	got, missing := s.got(t), 0
+	for k := range s.want() {
+		if !got[k] {
+			missing++
+		}
+	}
+	if missing > 0 {
+		t.Errorf("%d events of the other, healthy chain did not leave", missing)
+	}
 }

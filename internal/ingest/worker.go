@@ -52,13 +52,14 @@ type source struct {
 	Source
 	fetcher *fetch.Fetcher
 	finder  *discover.Finder
-	budget  *budget.Budget      // its share, so that one which hangs leaves room for others
+	budget  *budget.Budget      // its share, so that one which hangs leaves room for others: as many as Memory has room for a large log of each
 	logs    *fetch.Workers      // log files in flight; each source has its own, so that a slow one holds no other
 	walks   *semaphore.Weighted // chains in flight
 	// recalled: the chains that an earlier run followed are followed. Owned by
 	// who polls.
 	recalled bool
-	err      error // of the last look at it, ErrNotListed before the first; guarded by the worker's mu
+	listed   map[trail.Place]bool // whose digests were listed since Since; guarded by the worker's mu
+	err      error                // of the last look at it, ErrNotListed before the first; guarded by the worker's mu
 }
 
 // ErrHalt ends a run at a finding.
@@ -119,7 +120,8 @@ const walksAtOnce = 64
 func (w *Worker) newSource(s Source, share int64) *source {
 	src := &source{
 		Source: s, fetcher: fetch.New(counting{s.Objects, s.Bucket, w.m}, w.Concurrency+walksAtOnce*aheadDigests),
-		logs: fetch.NewWorkers(w.Concurrency), budget: w.budget.Share(share), walks: semaphore.NewWeighted(walksAtOnce), err: ErrNotListed,
+		logs: fetch.NewWorkers(w.Concurrency), budget: w.budget.Share(share), walks: semaphore.NewWeighted(walksAtOnce),
+		listed: map[trail.Place]bool{}, err: ErrNotListed,
 	}
 	src.fetcher.Plain = s.IsCopy()
 	src.finder = &discover.Finder{
