@@ -123,7 +123,7 @@ func (i *inflater) copy(w io.Writer, o Options) (int64, error) {
 	for err == nil {
 		var piece []byte
 		if gzip {
-			piece, err = i.next()
+			piece, err = i.guarded()
 			crc = crc32.Update(crc, crc32.IEEETable, piece)
 		} else {
 			piece, err = i.plain()
@@ -152,6 +152,18 @@ func (i *inflater) copy(w io.Writer, o Options) (int64, error) {
 		return n, ErrTrailing // other readers go on into it, or ignore it
 	}
 	return n, nil
+}
+
+// guarded is next, with a defect of this package as an error that is no fact:
+// the object was not judged, and others are.
+func (i *inflater) guarded() (piece []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			i.src.err = fmt.Errorf("defect of the inflater: %v", p)
+			err = i.src.err
+		}
+	}()
+	return i.next()
 }
 
 // source remembers why reading stopped, since a decompressor hides it.

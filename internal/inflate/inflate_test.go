@@ -238,6 +238,28 @@ func TestReaderThatGivesNothing(t *testing.T) {
 	}
 }
 
+type defective struct{ io.Reader }
+
+func (d defective) Read(p []byte) (int, error) {
+	n, err := d.Reader.Read(p)
+	if err == io.EOF {
+		panic("index out of range")
+	}
+	return n, err
+}
+
+// A defect says nothing about the object, and the next one is read.
+func TestDefect(t *testing.T) {
+	good := zip(noise(3000))
+	_, _, err := inflate.Copy(nil, defective{bytes.NewReader(good[:200])}, inflate.Options{Limit: limit})
+	if err == nil || inflate.IsContainer(err) || !strings.Contains(err.Error(), "index out of range") {
+		t.Errorf("got %v", err)
+	}
+	if _, _, err := inflate.Copy(nil, bytes.NewReader(good), inflate.Options{Limit: limit}); err != nil {
+		t.Errorf("the next one: %v", err)
+	}
+}
+
 type fullDisk struct {
 	room int
 	err  error
