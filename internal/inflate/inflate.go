@@ -6,6 +6,20 @@
 //
 // It never buffers a log file: memory does not depend on the input. It never
 // looks into the bytes it inflates.
+//
+// The inflater is its own, since inflating is most of what verification costs
+// (docs/benchmarks.md). Data flows through it file by file:
+//
+//	input.go    bytes of the object, and their bits
+//	gzip.go     header and trailer of the member
+//	table.go    tables of prefix codes
+//	deflate.go  blocks and symbols, with every check
+//	fast.go     the same symbols where input and room are plenty
+//	inflate.go  sum, limit, and whose error it is
+//
+// It uses no unsafe code. Should it ever inflate a byte wrongly, the CRC-32 of
+// the member or the SHA-256 that CloudTrail signed would not fit: a defect can
+// make a good log file look bad, and no bad one good.
 package inflate
 
 import (
