@@ -100,7 +100,8 @@ func describe() {
 		say("load", strings.Join(strings.Fields(string(b))[:3], " "))
 	}
 	if out, err := exec.Command("aws", "--version").CombinedOutput(); err == nil {
-		say("aws", strings.Join(strings.Fields(string(out))[:2], " ")) // itself and its Python
+		fields := strings.Fields(string(out))
+		say("aws", strings.Join(fields[:min(2, len(fields))], " ")) // itself and its Python
 	}
 	info, _ := debug.ReadBuildInfo()
 	for _, m := range info.Deps {

@@ -29,7 +29,7 @@ func referenceRows(full bool) (rows []row) {
 			s := site{Chains: 1, Hours: small(at.hours[ms]), Logs: 12, LogSize: at.size, Latency: ms * time.Millisecond}
 			rows = append(rows, row{fmt.Sprintf("%s/%dKB/%dlogs", s.Latency, s.LogSize>>10, s.logs()), s.compare})
 		}
-		if !full && at.size > 2<<10 {
+		if !full {
 			break
 		}
 	}
