@@ -107,7 +107,7 @@ func contests(t *testing.T) (all []*contest) {
 		}
 		times := max(1, (1<<20)/size) // a millisecond or more, since the kernel's count has steps
 		all = append(all, &contest{
-			name: fmt.Sprintf("inflate+hash/%dKB", size>>10), rounds: 20, lasts: 1500 * time.Millisecond,
+			name: fmt.Sprintf("inflate+hash/%dKB", size>>10), rounds: 8, lasts: time.Second,
 			ours: timed(times, read(loop{read: ours})), other: timed(times, read(loop{read: new(klauspost).hash})),
 		})
 	}
@@ -115,7 +115,7 @@ func contests(t *testing.T) (all []*contest) {
 		trail := newIngestTrail(size, max(4<<20, 4*size))
 		bare := trail.bare(loop{read: new(klauspost).hash}, true)
 		all = append(all, &contest{
-			name: fmt.Sprintf("ingest/%dKB", size>>10), rounds: 20, lasts: 4 * time.Second,
+			name: fmt.Sprintf("ingest/%dKB", size>>10), rounds: 8, lasts: 3 * time.Second,
 			ours: timed(1, func() { trail.run(t) }), other: timed(1, func() { bare(t) }),
 		})
 	}
@@ -140,7 +140,7 @@ func validateLogsContest(t *testing.T) *contest {
 		}
 	}
 	return &contest{
-		name: "validate-logs/aws-cli", rounds: 5,
+		name: "validate-logs/aws-cli", rounds: 3,
 		ours: run(program(t, "verifier"), "validate-logs"), other: run("aws", "cloudtrail", "validate-logs"),
 	}
 }
