@@ -115,11 +115,11 @@ func (p *parser) object(known []member, read func(name string) error) error {
 	}
 	var seen uint32
 	for p.dec.PeekKind() != '}' {
-		t, err := p.dec.ReadToken()
+		name, err := p.name()
 		if err != nil {
-			return syntax(err)
+			return err
 		}
-		i, err := find(known, t.String())
+		i, err := find(known, name)
 		if err != nil {
 			return err
 		}
@@ -144,16 +144,30 @@ func (p *parser) object(known []member, read func(name string) error) error {
 	return nil
 }
 
+// name returns the name of the next member, valid until more is read. A string
+// of its own for each would be most of what a digest allocates.
+func (p *parser) name() ([]byte, error) {
+	v, err := p.dec.ReadValue()
+	if err != nil {
+		return nil, syntax(err)
+	}
+	if name := v[1 : len(v)-1]; bytes.IndexByte(name, '\\') < 0 {
+		return name, nil
+	}
+	name, err := jsontext.AppendUnquote(nil, v)
+	return name, syntax(err)
+}
+
 // find returns the index of name among known, -1 for an unknown one, and an
 // error for one that some parsers would take for a known name.
-func find(known []member, name string) (int, error) {
+func find(known []member, name []byte) (int, error) {
 	for i, m := range known {
-		if m.name == name {
+		if m.name == string(name) {
 			return i, nil
 		}
 	}
 	for _, m := range known {
-		if strings.EqualFold(m.name, name) {
+		if strings.EqualFold(m.name, string(name)) {
 			return -1, fmt.Errorf("member %q is spelled like %s: %w", name, m.name, ErrFormat)
 		}
 	}
@@ -270,32 +284,37 @@ func (p *parser) log() (l Log, err error) {
 }
 
 func (p *parser) text(name string) (string, error) {
-	s, err := p.textOrNull(name)
-	if err != nil {
-		return "", err
-	}
-	if s == nil || *s == "" {
+	s, _, err := p.value(name)
+	if err == nil && s == "" {
 		return "", fmt.Errorf("%s is empty: %w", name, ErrFormat)
 	}
-	return *s, nil
+	return s, err
 }
 
 func (p *parser) textOrNull(name string) (*string, error) {
+	s, null, err := p.value(name)
+	if err != nil || null {
+		return nil, err
+	}
+	return &s, nil
+}
+
+// value returns a string, or "" for null.
+func (p *parser) value(name string) (s string, null bool, err error) {
 	t, err := p.dec.ReadToken()
 	if err != nil {
-		return nil, syntax(err)
+		return "", false, syntax(err)
 	}
 	switch t.Kind() {
 	case 'n':
-		return nil, nil
+		return "", true, nil
 	case '"':
-		s := t.String()
-		if len(s) > maxText {
-			return nil, fmt.Errorf("%s has %d bytes: %w", name, len(s), ErrFormat)
+		if s = t.String(); len(s) > maxText {
+			return "", false, fmt.Errorf("%s has %d bytes: %w", name, len(s), ErrFormat)
 		}
-		return &s, nil
+		return s, false, nil
 	}
-	return nil, fmt.Errorf("%s is no string: %w", name, ErrFormat)
+	return "", false, fmt.Errorf("%s is no string: %w", name, ErrFormat)
 }
 
 func (p *parser) time(name string) (time.Time, string, error) {
@@ -313,11 +332,11 @@ func (p *parser) time(name string) (time.Time, string, error) {
 // timeOrNull reads an event time. No check rests on those, so a form other
 // than CloudTrail's is left zero and not called corrupt.
 func (p *parser) timeOrNull(name string) (time.Time, error) {
-	s, err := p.textOrNull(name)
-	if err != nil || s == nil {
+	s, _, err := p.value(name)
+	if err != nil || s == "" {
 		return time.Time{}, err
 	}
-	t, _ := time.Parse(time.RFC3339, *s)
+	t, _ := time.Parse(time.RFC3339, s)
 	return t.UTC(), nil
 }
 
