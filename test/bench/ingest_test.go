@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,10 +57,36 @@ func newIngestTrail(size, total int) *ingestTrail {
 
 // run ingests the trail. A bucket in memory has no latency to hide, hence the
 // concurrency.
-func (t *ingestTrail) run(tb testing.TB) {
+func (t *ingestTrail) run(tb testing.TB) { t.runInto(tb, discard{}) }
+
+// steady returns the processor time for a log once the worker has its buffers:
+// of its first quarter, what a worker does once in its life is most.
+func (t *ingestTrail) steady(tb testing.TB) time.Duration {
+	s := &markedSink{tb: tb, at: int64(len(t.logs) / 4)}
+	t.runInto(tb, s)
+	return (processorTime(tb) - s.mark) / time.Duration(len(t.logs)-len(t.logs)/4)
+}
+
+// markedSink notes the processor time when it gets a certain batch.
+type markedSink struct {
+	discard
+	tb   testing.TB
+	n    atomic.Int64
+	at   int64
+	mark time.Duration
+}
+
+func (s *markedSink) Emit(context.Context, trail.Batch) error {
+	if s.n.Add(1) == s.at {
+		s.mark = processorTime(s.tb)
+	}
+	return nil
+}
+
+func (t *ingestTrail) runInto(tb testing.TB, sink ingest.Sink) {
 	o, err := ingest.Run(tb.Context(), ingest.Config{
 		Sources: []ingest.Source{{Source: discover.Source{Bucket: "trail-bucket", Name: "s3://trail-bucket"}, Objects: t.world}},
-		Keys:    t.world, State: state.NewMemory(), Sink: discard{}, Findings: discard{},
+		Keys:    t.world, State: state.NewMemory(), Sink: sink, Findings: discard{},
 		Since: t.end.Add(-1000 * time.Hour), Grace: 2 * time.Hour, Poll: time.Minute, Memory: 512 << 20, Concurrency: 2 * runtime.GOMAXPROCS(0), Once: true,
 		Now: func() time.Time { return t.end.Add(time.Hour) }, Log: slog.New(slog.DiscardHandler),
 		Metrics: ingest.NewMetrics(prometheus.NewRegistry()),
