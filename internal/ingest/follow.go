@@ -29,8 +29,8 @@ type follower struct {
 
 	// Owned by the goroutine that follows.
 	stored  []byte
-	emitted map[string]bool // logs of digests that are not finished, by location
-	walked  trail.DigestKey // before it, all that is there is known
+	emitted map[trail.Object]bool // logs of digests that are not finished, by location
+	walked  trail.DigestKey       // before it, all that is there is known
 	// repeated are signatures of digests, by key, that were proven by their
 	// successors when these were there before them.
 	repeated map[string]string
@@ -322,18 +322,18 @@ func (f *follower) emitLogs(ctx context.Context, at discover.Digest, d *digest.D
 		errs []error
 		wait sync.WaitGroup
 	)
-	done := func(name string, err error) {
+	done := func(log trail.Object, err error) {
 		mu.Lock()
 		defer mu.Unlock()
 		if err != nil {
 			errs = append(errs, err)
 			return
 		}
-		f.emitted[name] = true
+		f.emitted[log] = true
 	}
-	seen := map[string]bool{}
+	seen := make(map[trail.Object]bool, len(d.Logs))
 	for _, l := range d.Logs {
-		name := l.Location().String()
+		name := l.Location()
 		file := &logFile{follower: f, Log: l, signed: d, found: at}
 		if seen[name] {
 			if err := file.quarantine(ctx, finding.LogMisplaced, errors.New("listed more than once")); err != nil {
