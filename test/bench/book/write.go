@@ -75,7 +75,7 @@ func (b *book) table(part string, units ...string) (string, error) {
 			u, optional := strings.CutSuffix(u, "?")
 			v, there := r.figures[u]
 			if !there && !optional {
-				return "", fmt.Errorf("Benchmark%s/%s: no %s", part, r.name, u)
+				return "", fmt.Errorf("no %s of Benchmark%s/%s", u, part, r.name)
 			}
 			cells = append(cells, number(v, there))
 		}
@@ -91,7 +91,7 @@ func (b *book) ratio(part, name, other, unit string) (string, error) {
 	for i, n := range []string{name, other} {
 		r := b.find(part, n, 1)
 		if r == nil || r.figures[unit] == 0 {
-			return "", fmt.Errorf("Benchmark%s/%s on one core: no %s in the input", part, n, unit)
+			return "", fmt.Errorf("no %s of Benchmark%s/%s on one core in the input", unit, part, n)
 		}
 		v[i] = r.figures[unit]
 	}
