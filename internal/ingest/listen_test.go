@@ -46,7 +46,11 @@ func newAnnouncer(deliveries ...[]trail.Object) *announcer {
 	return &announcer{queue: deliveries, change: make(chan struct{}, 1000), drain: true}
 }
 
-func (a *announcer) Report(find func(context.Context, finding.Finding) error) { a.find = find }
+func (a *announcer) Report(find func(context.Context, finding.Finding) error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.find = find
+}
 
 func (a *announcer) Next(ctx context.Context) ([]trail.Object, func(context.Context, error) error, error) {
 	for {

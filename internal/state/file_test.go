@@ -162,8 +162,14 @@ func TestKilled(t *testing.T) {
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.AfterFunc(time.Duration(round*1373%37)*time.Millisecond, func() { c.Process.Kill() })
+		kill := sync.OnceFunc(func() {
+			time.AfterFunc(time.Duration(round*1373%37)*time.Millisecond, func() { c.Process.Kill() })
+		})
+		if round%2 == 0 { // at its start; otherwise at work, however slow the machine
+			kill()
+		}
 		for s := bufio.NewScanner(out); s.Scan(); {
+			kill()
 			name, n, _ := strings.Cut(s.Text(), " ")
 			if name == "error:" {
 				t.Fatal(s.Text())

@@ -83,8 +83,14 @@ func TestKilled(t *testing.T) {
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.AfterFunc(time.Duration(5+round*1373%41)*time.Millisecond, func() { c.Process.Kill() })
+		kill := sync.OnceFunc(func() {
+			time.AfterFunc(time.Duration(5+round*1373%41)*time.Millisecond, func() { c.Process.Kill() })
+		})
+		if round%2 == 0 { // at its start; otherwise at work, however slow the machine
+			kill()
+		}
 		for r := bufio.NewScanner(out); r.Scan(); {
+			kill()
 			if strings.HasPrefix(r.Text(), "error:") {
 				t.Fatal(r.Text())
 			}
