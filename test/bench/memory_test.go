@@ -20,6 +20,9 @@ var heavy = site{
 // The bound holds whatever a bucket holds: who can write to it must not be
 // able to end the program that reads it.
 func TestMemory(t *testing.T) {
+	if raced {
+		t.Skip("what is measured is a program without the race detector: not with -race")
+	}
 	verifier := program(t, "verifier")
 	logs, digests := heavy, heavy
 	logs.HugeDigests = 0

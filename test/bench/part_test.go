@@ -58,6 +58,9 @@ func benchmark(b *testing.B, part string) {
 
 // Benchmarks that nobody runs rot: each row runs here, small.
 func TestSmoke(t *testing.T) {
+	if raced {
+		t.Skip("what is measured are programs without the race detector, and trails take long to sign with it: not with -race")
+	}
 	book, err := os.ReadFile("book/benchmarks.md.tmpl")
 	if err != nil {
 		t.Fatal(err)
