@@ -61,7 +61,7 @@ func (w *Worker) looked(s *source, err error) {
 // poll announces every digest that the source's listings show.
 func (w *Worker) poll(ctx context.Context, s *source) error {
 	l := &look{Worker: w, source: s, ctx: ctx, seen: map[[2]string]bool{}}
-	recalled := l.recallOnce()
+	defer l.recallOnce()()
 	places, err := l.finder().Places(ctx)
 	if err != nil {
 		return err
@@ -78,23 +78,25 @@ func (w *Worker) poll(ctx context.Context, s *source) error {
 		})
 	}
 	_ = g.Wait()
-	for _, f := range recalled {
-		w.kick(ctx, f)
-	}
 	l.failed(l.checkLate())
 	return l.err
 }
 
 // recallOnce recalls the chains of earlier runs, in each look until all could
-// be.
-func (l *look) recallOnce() []*follower {
+// be. They are followed when follow is called, after what else the look shows
+// and however it ends.
+func (l *look) recallOnce() (follow func()) {
 	if l.source.recalled {
-		return nil
+		return func() {}
 	}
 	all, err := l.recall(l.ctx, l.source)
 	l.failed(err)
 	l.source.recalled = err == nil
-	return all
+	return func() {
+		for _, f := range all {
+			l.kick(l.ctx, f)
+		}
+	}
 }
 
 const listingsAtOnce = 16

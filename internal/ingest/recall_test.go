@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"iter"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,6 +76,39 @@ func TestChainVanishedMeanwhile(t *testing.T) {
 			t.Errorf("after three months: %+v", f)
 		}
 	}
+}
+
+// Nor is it forgotten when the first look fails.
+func TestChainVanishedAndListingFailsOnce(t *testing.T) {
+	s := newSite(t, 3)
+	other := s.trail.Chain("444455556666", region, day)
+	other.Hours(3)
+	s.run(t)
+	keys, _ := s.Keys(bucket, "")
+	for _, key := range keys {
+		if strings.Contains(key, account) {
+			s.Delete(bucket, key)
+		}
+	}
+	other.Hours(4)
+	s.cfg.Now = func() time.Time { return other.Now().Add(time.Hour) }
+	s.cfg.Sources[0].Objects = &unlistedOnce{World: s.World}
+	if found := s.until(t, finding.Coverage); len(found) != 1 || found[0].Account != account {
+		t.Fatalf("%+v", found)
+	}
+}
+
+// unlistedOnce fails the first listing of folders.
+type unlistedOnce struct {
+	*testtrail.World
+	asked atomic.Bool
+}
+
+func (u *unlistedOnce) Folders(ctx context.Context, bucket, prefix string) iter.Seq2[string, error] {
+	if !u.asked.Swap(true) {
+		return func(yield func(string, error) bool) { yield("", errors.New("connection reset by peer")) }
+	}
+	return u.World.Folders(ctx, bucket, prefix)
 }
 
 // What a chain got while no worker ran is emitted, though it ended longer ago
