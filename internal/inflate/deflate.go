@@ -181,6 +181,7 @@ func (d *deflate) dynamicCode() error {
 		!build(d.offset[:], offsetBits, widths[litLens:litLens+offsets], offsetMeaning[:]) {
 		return ErrCorrupt
 	}
+	pair(&d.litLen)
 	return nil
 }
 
@@ -194,7 +195,7 @@ func (d *deflate) widths(widths []uint8) error {
 		if e&isSpecial != 0 {
 			return ErrCorrupt
 		}
-		if _, ok := d.take(uint64(e & 0xff)); !ok {
+		if _, ok := d.take(uint64(e & takeMask)); !ok {
 			return ErrTruncated
 		}
 		s := uint8(e >> valueShift)
@@ -308,6 +309,6 @@ func (d *deflate) lookUp(table []entry, mainBits int) (e entry, ok bool) {
 // extended takes the extra bits of an entry whose codeword was taken. It is
 // not ok when the input ends within them.
 func (d *deflate) extended(e entry) (int, bool) {
-	extra, ok := d.take(uint64(e&0xff) - uint64(e>>8&widthMask))
+	extra, ok := d.take(uint64(e&takeMask) - uint64(e>>8&widthMask))
 	return int(e>>valueShift) + extra, ok
 }

@@ -169,6 +169,9 @@ func (g *generator) stream() []byte {
 		return g.encoded()
 	}
 	g.w = bitWriter{}
+	if g.IntN(8) == 0 { // or no match could reach far
+		g.stored(windowBytes)
+	}
 	for last := false; !last; {
 		last = g.IntN(3) > 0
 		g.block(last)
@@ -265,6 +268,9 @@ func (g *generator) block(last bool) {
 	lit, off := codewords(widths[:litLens]), codewords(widths[litLens:])
 	for range g.IntN(200) {
 		s := g.IntN(litLens)
+		if litLens > 257 && g.IntN(2) == 0 {
+			s = 257 + g.IntN(litLens-257)
+		}
 		if widths[s] == 0 || s == 256 {
 			continue
 		}
@@ -282,6 +288,17 @@ func (g *generator) block(last bool) {
 		w.bits(g.IntN(1<<(offsetMeaning[o]&0xff)), int(offsetMeaning[o]&0xff))
 	}
 	w.code(lit[256], int(widths[256]))
+}
+
+// stored writes a stored block of n bytes.
+func (g *generator) stored(n int) {
+	g.w.bits(0, 3)
+	g.w.n = (g.w.n + 7) &^ 7
+	g.w.bits(n|^n<<16, 32)
+	for range n {
+		g.w.b = append(g.w.b, byte(g.Uint32()))
+	}
+	g.w.n += 8 * n
 }
 
 // writeWidths writes widths in a code in which 13 of the 19 symbols take 4 bits

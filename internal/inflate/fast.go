@@ -3,20 +3,28 @@ package inflate
 import "encoding/binary"
 
 // How much of input and room the fast loop needs, at most, for one turn: two
-// words of input; three literals, a match of 258 bytes and what copying in
-// words writes beyond it.
+// words of input; two pairs of literals, a match of 258 bytes and what copying
+// blocks writes beyond it.
 const (
 	fastInput = 2 * wordBytes
-	fastRoom  = 3 + 258 + 2*wordBytes
+	fastRoom  = 2*2 + 258 + 2*blockBytes
+
+	blockBytes = 16
 )
 
 const _ = uint(slackBytes - fastRoom) // not negative: a turn may begin at the last byte of room, and nothing follows it
 
 // fast reads literals and matches while there is plenty of input and room, and
 // stops before whatever else comes. It is symbol without its check of every
-// bit: of the 56 bits of a refill three literals take at most 11 each and a
-// length 15+5; of another one an offset takes at most 15+13.
+// bit: of the 56 bits of a refill two entries of literals take at most 10 each
+// and a length 15+5, or three of literals 10 each, and the look at what comes
+// next 10; an offset takes at most 15+13, and the look 10, for which it refills
+// when there are less.
+//
+// What comes next is looked up before what is at hand is done: before a match
+// is copied, and before the refill, which leaves alone the bits that are there.
 func (d *deflate) fast() error {
+	d.fill()
 	var (
 		in, out        = &d.buf, &d.out
 		litLen, offset = &d.litLen, &d.offset
@@ -25,22 +33,28 @@ func (d *deflate) fast() error {
 		last           = d.end - fastInput
 		err            error
 	)
-turns:
+	e := litLen[bits&(1<<litLenBits-1)]
 	for pos <= last && at < roomBytes {
 		bits |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
 		pos += int(63-n) >> 3
 		n |= 56
 
-		e := litLen[bits&(1<<litLenBits-1)]
-		for literals := 0; e&isLiteral != 0; literals++ {
-			if literals == 3 {
-				continue turns
-			}
-			bits >>= e & 63
-			n -= uint64(e & 63)
-			out[at] = byte(e >> valueShift)
-			at++
+		// This is no loop: the third is predicted apart from the first.
+		if e&isLiteral != 0 {
+			at = put(out, at, e)
+			bits, n = drop(bits, n, e)
 			e = litLen[bits&(1<<litLenBits-1)]
+			if e&isLiteral != 0 {
+				at = put(out, at, e)
+				bits, n = drop(bits, n, e)
+				e = litLen[bits&(1<<litLenBits-1)]
+				if e&isLiteral != 0 {
+					at = put(out, at, e)
+					bits, n = drop(bits, n, e)
+					e = litLen[bits&(1<<litLenBits-1)]
+					continue
+				}
+			}
 		}
 		if e&isSpecial != 0 {
 			if e&isPointer == 0 {
@@ -52,18 +66,16 @@ turns:
 			bits >>= litLenBits
 			n -= litLenBits
 			if e&isLiteral != 0 {
-				bits >>= e & 63
-				n -= uint64(e & 63)
-				out[at] = byte(e >> valueShift)
-				at++
+				at = put(out, at, e)
+				bits, n = drop(bits, n, e)
+				e = litLen[bits&(1<<litLenBits-1)]
 				continue
 			}
 		}
 		length := value(e, bits)
-		bits >>= e & 63
-		n -= uint64(e & 63)
+		bits, n = drop(bits, n, e)
 
-		if n < maxWidth+13 {
+		if n < maxWidth+13+litLenBits {
 			bits |= binary.LittleEndian.Uint64(in[pos:]) << (n & 63)
 			pos += int(63-n) >> 3
 			n |= 56
@@ -75,17 +87,29 @@ turns:
 			n -= offsetBits
 		}
 		back := value(e, bits)
-		bits >>= e & 63
-		n -= uint64(e & 63)
+		bits, n = drop(bits, n, e)
 		if e&isSpecial != 0 || back > at {
 			err = ErrCorrupt
 			break
 		}
+		e = litLen[bits&(1<<litLenBits-1)]
 		repeat(out, at, back, length)
 		at += length
 	}
 	d.bits, d.n, d.pos, d.at = bits&(1<<n-1), n, pos, at
 	return err
+}
+
+// drop takes the bits of an entry.
+func drop(bits, n uint64, e entry) (uint64, uint64) {
+	return bits >> (e & takeMask), n - uint64(e&takeMask)
+}
+
+// put writes the literals of an entry and returns where the next byte goes. It
+// always writes two.
+func put(out *[outBytes]byte, at int, e entry) int {
+	binary.LittleEndian.PutUint16(out[at:], uint16(e>>valueShift))
+	return at + 1 + int(e>>pairBit&1)
 }
 
 // inner returns where in the table that e points to the codeword is whose
@@ -96,22 +120,20 @@ func inner(e entry, bits uint64) uint64 {
 
 // value returns what a length or an offset comes to with its extra bits.
 func value(e entry, bits uint64) int {
-	return int(e>>valueShift) + int(bits&(1<<(e&63)-1)>>(e>>8&widthMask))
+	return int(e>>valueShift) + int(bits&(1<<(e&takeMask)-1)>>(e>>8&widthMask))
 }
 
 // repeat copies length bytes from back bytes before at, which may be among
-// those it writes. It writes up to two words more than asked for.
+// those it writes. Of a short match it writes two blocks, whatever its length,
+// since branches on lengths are hard to predict.
 func repeat(out *[outBytes]byte, at, back, length int) {
 	from, to := at-back, at+length
-	if back < wordBytes {
-		for ; at < to; at++ {
-			out[at] = out[at-back]
-		}
+	if length <= 2*blockBytes && back >= blockBytes {
+		copy(out[at:at+blockBytes], out[from:from+blockBytes])
+		copy(out[at+blockBytes:at+2*blockBytes], out[from+blockBytes:from+2*blockBytes])
 		return
 	}
-	for ; at < to; at += 2 * wordBytes {
-		binary.LittleEndian.PutUint64(out[at:], binary.LittleEndian.Uint64(out[from:]))
-		binary.LittleEndian.PutUint64(out[at+wordBytes:], binary.LittleEndian.Uint64(out[from+wordBytes:]))
-		from += 2 * wordBytes
+	for at < to { // what is there is repeated as a whole, and so twice as much is there
+		at += copy(out[at:to], out[from:at])
 	}
 }

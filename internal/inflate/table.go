@@ -6,24 +6,30 @@ import "math/bits"
 // with: entries of mainBits bits, and for longer codewords tables behind these.
 // An entry is, from its lowest bit:
 //
-//	 8 bits  how many bits it takes: codeword and extra bits together
-//	 5 bits  how many of them are the codeword's; of a pointer, the bits of the table
+//	 6 bits  how many bits it takes: codeword and extra bits together
+//	 2 bits  flags: literal, two literals
+//	 5 bits  how many bits are the (first) codeword's; of a pointer, the bits of the table
 //	 3 bits  flags: special, pointer, end of block
-//	15 bits  the value: of a literal; what the extra bits are added to; where a table begins
-//	 1 bit   literal
+//	16 bits  the value: of a literal, and of a second one in the higher byte;
+//	         what the extra bits are added to; where a table begins
 //
 // A special entry that is neither pointer nor end stands for bits that no
 // codeword begins with.
 type entry = uint32
 
 const (
+	isLiteral entry = 1 << 6
+	isPair    entry = 1 << 7
 	isEnd     entry = 1 << 13
 	isPointer entry = 1 << 14
 	isSpecial entry = 1 << 15
-	isLiteral entry = 1 << 31
 
-	valueShift = 16
-	widthMask  = 31
+	valueShift  = 16
+	secondShift = 24
+	widthMask   = 31
+	takeMask    = 63
+	literalBit  = 6
+	pairBit     = 7
 )
 
 // Sizes of RFC 1951, section 3.2, and of the tables. A table behind the main
@@ -33,7 +39,7 @@ const (
 	maxWidth = 15 // bits of a codeword
 
 	litLenSymbols = 288
-	litLenBits    = 11
+	litLenBits    = 10
 	litLenSize    = 1<<litLenBits + litLenSymbols/2<<(maxWidth-litLenBits)
 
 	offsetSymbols = 32
@@ -141,6 +147,20 @@ func build(table []entry, mainBits int, widths []uint8, meaning []entry) bool {
 
 // coded adds a codeword's width to what its symbol means.
 func coded(meaning entry, width int) entry { return meaning + entry(width)<<8 + entry(width) }
+
+// pair puts second literals into the main table where its bits are enough for
+// two, as they mostly are where text is hexadecimal. What follows a literal is
+// nearer to the beginning of the table, and not paired yet. It has no branches,
+// since the literals of a table are scattered.
+func pair(table *[litLenSize]entry) {
+	for i := 1<<litLenBits - 1; i >= 0; i-- {
+		e := table[i]
+		second := table[i>>(e&takeMask)]
+		tooLong := (litLenBits - e&takeMask - second&takeMask) >> 31
+		two := e & second & isLiteral >> literalBit &^ tooLong
+		table[i] = e + -two&(second&takeMask+second>>valueShift<<secondShift+isPair)
+	}
+}
 
 // fillTable fills the table of a complete code. Codewords are counted up with
 // their bits reversed, since the input has their highest bit first. The table
