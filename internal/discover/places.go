@@ -3,6 +3,7 @@ package discover
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -134,38 +135,40 @@ func (f *Finder) accounts(ctx context.Context, root string) ([]trail.Place, erro
 
 // regions returns the regions for which an account has folders.
 func (f *Finder) regions(ctx context.Context, account trail.Place) []Place {
-	found := map[string]*Place{}
-	for _, kind := range []string{trail.DigestFolder, trail.LogFolder} {
-		for sub, err := range f.Objects.Folders(ctx, f.Source.Bucket, account.Regions(kind)) {
-			if err != nil {
-				f.Unlistable(account, f.object(account.Regions(kind)), err)
-				break
-			}
-			region := base(sub)
-			if !trail.ValidRegion(region) {
-				f.Foreign(account, f.object(sub), "folder named like no region")
-				continue
-			}
-			p := found[region]
-			if p == nil {
-				p = &Place{Place: account}
-				p.Region = region
-				found[region] = p
-			}
-			if kind == trail.DigestFolder {
-				p.Digests = true
-			} else {
-				p.Logs = true
-			}
-		}
-	}
+	var digests, logs map[string]bool
+	var both sync.WaitGroup // one after the other would be a latency more
+	both.Go(func() { digests = f.regionsOf(ctx, account, trail.DigestFolder) })
+	both.Go(func() { logs = f.regionsOf(ctx, account, trail.LogFolder) })
+	both.Wait()
+	all := maps.Clone(digests)
+	maps.Copy(all, logs)
 	var places []Place
-	for _, p := range found {
+	for region := range all {
+		p := Place{Place: account, Digests: digests[region], Logs: logs[region]}
+		p.Region = region
 		if f.keep(p.Place) {
-			places = append(places, *p)
+			places = append(places, p)
 		}
 	}
 	return places
+}
+
+// regionsOf returns the regions that an account has folders of one kind of.
+func (f *Finder) regionsOf(ctx context.Context, account trail.Place, kind string) map[string]bool {
+	found := map[string]bool{}
+	for sub, err := range f.Objects.Folders(ctx, f.Source.Bucket, account.Regions(kind)) {
+		if err != nil {
+			f.Unlistable(account, f.object(account.Regions(kind)), err)
+			break
+		}
+		region := base(sub)
+		if !trail.ValidRegion(region) {
+			f.Foreign(account, f.object(sub), "folder named like no region")
+			continue
+		}
+		found[region] = true
+	}
+	return found
 }
 
 // keep reports whether a place is asked for: by Keep, and by a source prefix

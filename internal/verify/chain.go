@@ -18,7 +18,9 @@ import (
 type chain struct {
 	*run
 	name   trail.Chain       // with the place of its newest digest
-	items  []discover.Digest // oldest first
+	items  []discover.Digest // oldest first; nil once the chain is walked
+	newest time.Time         // the end of the last of them
+	oldest time.Time         // the end of the first that is selected; zero where none is
 	silent bool              // nothing is reported: walked for what it lists
 	time   timeline          // owned by the walk
 	starts timeline          // hours of starting digests, whose logs were not yet listed; owned by the walk
@@ -31,8 +33,16 @@ type chain struct {
 
 func newChain(r *run, items []discover.Digest) *chain {
 	slices.SortStableFunc(items, func(a, b discover.Digest) int { return a.End.Compare(b.End) })
-	return &chain{run: r, name: items[len(items)-1].Chain, items: items}
+	c := &chain{run: r, name: items[len(items)-1].Chain, items: items, newest: items[len(items)-1].End}
+	if s := c.selected(); len(s) > 0 {
+		c.oldest = s[len(s)-1].End
+	}
+	return c
 }
+
+// walked lets go of what only the walk needs: an organization has very many
+// chains, and of each a month is listed.
+func (c *chain) walked() { c.items, c.listed = nil, nil }
 
 // asked reports whether something is to be said of a digest.
 func (c *chain) asked(end time.Time) bool { return !c.silent && c.inRange(end) }
@@ -138,14 +148,14 @@ func (c *chain) cover() {
 }
 
 func (c *chain) holeDetail(hole report.Range, known []report.Segment) string {
-	stamp := func(l discover.Digest) string { return l.End.Format(time.RFC3339) }
+	stamp := func(t time.Time) string { return t.Format(time.RFC3339) }
 	switch {
-	case len(c.selected()) == 0:
-		return "no digest in the asked time; the nearest found ends at " + stamp(c.items[len(c.items)-1])
+	case c.oldest.IsZero():
+		return "no digest in the asked time; the nearest found ends at " + stamp(c.newest)
 	case len(known) > 0 && !hole.Start.Before(known[len(known)-1].Start):
-		return "no digest after the one that ends at " + stamp(c.items[len(c.items)-1]) + ": deleted, late, or logging stopped"
+		return "no digest after the one that ends at " + stamp(c.newest) + ": deleted, late, or logging stopped"
 	case hole.Start.Equal(c.Start.UTC()):
-		return "no digest before the one that ends at " + stamp(c.selected()[len(c.selected())-1]) + ": deleted, or validation was not yet on"
+		return "no digest before the one that ends at " + stamp(c.oldest) + ": deleted, or validation was not yet on"
 	}
 	return "no digest"
 }

@@ -12,38 +12,75 @@ import (
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// checkUnlisted looks at every object that can hold log files of the asked
-// time: is it in a digest? A log's folder may be that of the day before or
-// after its stamp. Within a folder the names sort by stamp, so no more is listed
-// of those two days than what is asked for.
-func (r *run) checkUnlisted(ctx context.Context, p discover.Place, chains []*chain, listed *listedSet) {
-	if !p.Logs {
-		return
-	}
-	folder := p.Folder(trail.LogFolder)
+// logObjects is a listing of the objects that can hold log files of the asked
+// time, made while the chains are walked: its pages come one after the other.
+type logObjects struct {
+	place  discover.Place
+	found  chan foundObject
+	cancel context.CancelFunc
+}
+
+type foundObject struct {
+	trail.Object
+	err error // the last
+}
+
+// aheadObjects is how many objects such a listing may be ahead: about a
+// megabyte of them.
+const aheadObjects = 4096
+
+// listLogs begins to list a place. A log's folder may be that of the day before
+// or after its stamp. Within a folder the names sort by stamp, so no more is
+// listed of those two days than what is asked for. Its owner calls stop.
+func (r *run) listLogs(ctx context.Context, p discover.Place) *logObjects {
+	ctx, cancel := context.WithCancel(ctx)
+	l := &logObjects{place: p, found: make(chan foundObject, aheadObjects), cancel: cancel}
 	first, past := logBefore(p.Place, r.Start, -1), logBefore(p.Place, r.End.Add(time.Minute), 1)
+	go func() {
+		defer close(l.found)
+		for o, err := range r.Fetcher.Objects.List(ctx, r.Source.Bucket, p.Folder(trail.LogFolder), first) {
+			if err == nil && o.Key >= past {
+				return
+			}
+			select {
+			case l.found <- foundObject{o, err}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return l
+}
+
+// stop ends the listing and waits for it.
+func (l *logObjects) stop() {
+	l.cancel()
+	for range l.found {
+	}
+}
+
+// checkUnlisted looks at every object that can hold log files of the asked
+// time: is it in a digest?
+func (r *run) checkUnlisted(ctx context.Context, l *logObjects, chains []*chain, listed *listedSet) {
+	p := l.place
 	judge := newStampJudge(r, chains)
 	seen, reported := 0, false
-	for o, err := range r.Fetcher.Objects.List(ctx, r.Source.Bucket, folder, first) {
-		if err != nil {
-			at := trail.Object{Bucket: r.Source.Bucket, Key: folder}
-			r.doubt(ctx, subject(trail.Chain{Place: p.Place}, at, r.Start), err)
+	for o := range l.found {
+		if o.err != nil {
+			at := trail.Object{Bucket: r.Source.Bucket, Key: p.Folder(trail.LogFolder)}
+			r.doubt(ctx, subject(trail.Chain{Place: p.Place}, at, r.Start), o.err)
 			break
-		}
-		if o.Key >= past {
-			break
-		}
-		if discover.IsMarker(o) || listed.has(trail.Object{Bucket: o.Bucket, Key: o.Key}) {
-			seen++
-			continue
 		}
 		seen++
+		if discover.IsMarker(o.Object) || listed.has(trail.Object{Bucket: o.Bucket, Key: o.Key}) {
+			continue
+		}
 		k, err := trail.ParseLogKey(o.Key)
 		switch {
 		case err != nil || k.Place != p.Place:
-			r.foreign(p.Place, o, "in a log folder, and named like no log file of it")
+			r.foreign(p.Place, o.Object, "in a log folder, and named like no log file of it")
 		case judge.known(k.Stamp):
-			r.unlisted(p.Place, o, k.Stamp)
+			r.unlisted(p.Place, o.Object, k.Stamp)
 		case len(chains) == 0 && len(r.Trails) == 0 && !reported && !k.Stamp.Before(r.Start) && k.Stamp.Before(r.End):
 			reported = true // once is enough
 			r.absent(p.Account, p.Region, "log files, and no digest chain: is log file validation switched on?")

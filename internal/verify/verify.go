@@ -165,6 +165,14 @@ func (r *run) walkAll(ctx context.Context, all []scope) error {
 // scope verifies everything of one account and region.
 func (r *run) scope(ctx context.Context, s scope) error {
 	chains, ok := r.list(ctx, s)
+	var listings []*logObjects
+	for _, p := range s.places {
+		if ok && !r.NoUnlisted && p.Logs {
+			l := r.listLogs(ctx, p)
+			defer l.stop()
+			listings = append(listings, l)
+		}
+	}
 	listed := newListedSet()
 	for _, c := range chains {
 		c.listed = listed
@@ -172,10 +180,11 @@ func (r *run) scope(ctx context.Context, s scope) error {
 			return err
 		}
 	}
-	if ok && !r.NoUnlisted {
-		for _, p := range s.places {
-			r.checkUnlisted(ctx, p, chains, listed)
-		}
+	for _, l := range listings {
+		r.checkUnlisted(ctx, l, chains, listed)
+	}
+	for _, c := range chains {
+		c.walked()
 	}
 	return ctx.Err()
 }
