@@ -71,8 +71,9 @@ type Role struct{ ARN, ExternalID string }
 
 // Client is a loaded configuration. Its services share credentials.
 type Client struct {
-	cfg  aws.Config
-	opts Options
+	cfg     aws.Config
+	opts    Options
+	patient aws.HTTPClient // its connections outlast a long poll
 }
 
 // Load reads the configuration. It asks for no credentials yet: the first
@@ -98,6 +99,12 @@ func Load(ctx context.Context, o Options) (*Client, error) {
 	if err != nil {
 		return nil, configError(err)
 	}
+	patient := cfg.HTTPClient
+	if c, ok := patient.(*awshttp.BuildableClient); ok { // with AWS_CA_BUNDLE, where that is set
+		patient = withPatience(c, o.IdleTimeout+MaxWait)
+	}
+	cfg.HTTPClient = readOnly{cfg.HTTPClient} // the timeouts are ours, whatever AWS_DEFAULTS_MODE says
+	cfg.AppID = cmp.Or(cfg.AppID, "trailseal")
 	if o.Endpoint != "" {
 		cfg.BaseEndpoint = &o.Endpoint
 	}
@@ -112,7 +119,7 @@ func Load(ctx context.Context, o Options) (*Client, error) {
 	if o.Role.ARN != "" {
 		cfg.Credentials = credentials{assume(cfg, o.Role)}
 	}
-	return &Client{cfg: cfg, opts: o}, nil
+	return &Client{cfg: cfg, opts: o, patient: readOnly{patient}}, nil
 }
 
 // assume returns the credentials of a role, made anew before they expire.
@@ -133,18 +140,38 @@ func (c *Client) Region() string { return c.cfg.Region }
 // leaves stored bytes as they are: digest objects carry Content-Encoding gzip,
 // which Go's transport would otherwise inflate on the way.
 func httpClient(o Options) *awshttp.BuildableClient {
-	return awshttp.NewBuildableClient().
+	return withPatience(awshttp.NewBuildableClient().
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = connectTimeout }).
 		WithTransportOptions(func(t *http.Transport) {
 			t.DisableCompression = true
 			t.MaxIdleConns = 0 // no limit but that of each host
 			t.MaxIdleConnsPerHost = o.Concurrency
-			t.ResponseHeaderTimeout = o.IdleTimeout
-			// The clock of a kept connection runs while it is idle: one that
-			// is taken again must have time left for its answer.
-			t.IdleConnTimeout = o.IdleTimeout / 2
-		}).
-		WithReadTimeout(o.IdleTimeout)
+		}), o.IdleTimeout)
+}
+
+// withPatience returns a client that waits so long for the next byte.
+func withPatience(c *awshttp.BuildableClient, most time.Duration) *awshttp.BuildableClient {
+	return c.WithTransportOptions(func(t *http.Transport) {
+		t.ResponseHeaderTimeout = most
+		// The clock of a kept connection runs while it is idle: one that is
+		// taken again must have time left for its answer.
+		t.IdleConnTimeout = most / 2
+	}).WithReadTimeout(most)
+}
+
+// readOnly sends request bodies without their WriteTo. That of smithy-go says
+// io.EOF once the body is closed, which it is as soon as an answer begins; on a
+// busy machine net/http may not have looked for its end by then, takes it for a
+// failed write, and closes the connection with the rest of the answer on it.
+// Messages received with that answer would have waited for their visibility to
+// run out (smithy-go 1.28.8, transport/http/internal/io/safe.go).
+type readOnly struct{ aws.HTTPClient }
+
+func (c readOnly) Do(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = struct{ io.ReadCloser }{r.Body}
+	}
+	return c.HTTPClient.Do(r)
 }
 
 // retryer tries again what may go better. It has no budget of retries across

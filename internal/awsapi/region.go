@@ -15,6 +15,7 @@ import (
 type bucket struct {
 	turn   chan struct{} // holds one token
 	region string        // "" until known; read and written by the holder of the turn
+	direct *direct       // set with the region, for good; nil: by GetObject alone
 }
 
 // in returns the client for the bucket's region.
@@ -31,7 +32,11 @@ func (s *S3) in(ctx context.Context, name string) (*s3.Client, error) {
 		if err != nil {
 			return nil, err
 		}
-		b.region = region
+		direct := newDirect(ctx, s.regional(region), name, s.client.opts)
+		if err := ctx.Err(); err != nil {
+			return nil, err // and whoever comes next asks anew
+		}
+		b.region, b.direct = region, direct
 	}
 	return s.regional(b.region), nil
 }

@@ -67,8 +67,6 @@ func (c *Client) Queue(address string) (*Queue, error) {
 	if region == "" {
 		return nil, fmt.Errorf("queue %s: %w", address, ErrRegion)
 	}
-	patience := c.opts
-	patience.IdleTimeout += MaxWait
 	options := func(o *sqs.Options) {
 		o.Region = region
 		if c.opts.Endpoint != "" {
@@ -78,7 +76,7 @@ func (c *Client) Queue(address string) (*Queue, error) {
 	return &Queue{
 		url:     address,
 		client:  sqs.NewFromConfig(c.cfg, options),
-		patient: sqs.NewFromConfig(c.cfg, options, func(o *sqs.Options) { o.HTTPClient = httpClient(patience) }),
+		patient: sqs.NewFromConfig(c.cfg, options, func(o *sqs.Options) { o.HTTPClient = c.patient }),
 	}, nil
 }
 

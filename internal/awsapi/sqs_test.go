@@ -2,10 +2,15 @@ package awsapi_test
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,6 +80,30 @@ func TestReceive(t *testing.T) {
 	s.Advance(time.Second)
 	if back := receive(t, q); len(back) < 2 {
 		t.Errorf("%d came back", len(back))
+	}
+}
+
+// Behind a proxy with certificates of its own every request needs them.
+func TestReceiveThroughAPrivateCA(t *testing.T) {
+	fake := serve(t, testtrail.New())
+	queue := fake.Queue("trail")
+	proxy := httptest.NewTLSServer(fake)
+	defer proxy.Close()
+	bundle := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(bundle, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: proxy.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AWS_CA_BUNDLE", bundle)
+	q, err := load(t, func(o *awsapi.Options) { o.Endpoint = proxy.URL }).Queue(strings.Replace(queue.URL(), fake.URL, proxy.URL, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	queue.Send("x")
+	if got := receive(t, q); len(got) != 1 {
+		t.Errorf("%d messages", len(got))
+	}
+	if _, err := q.Attributes(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

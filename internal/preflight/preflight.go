@@ -12,6 +12,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/trailseal/trailseal/internal/discover"
@@ -47,11 +48,11 @@ const (
 
 // Try tries the source and returns the regions that it has folders of.
 func (s Source) Try(ctx context.Context) ([]Result, []string) {
-	unlistable := 0
+	var unlistable atomic.Int64
 	finder := &discover.Finder{
 		Objects: s.Objects, Source: s.Source, Concurrency: 1, Keep: s.Keep,
 		Foreign:    func(trail.Place, trail.Object, string) {}, // the worker's to report
-		Unlistable: func(trail.Place, trail.Object, error) { unlistable++ },
+		Unlistable: func(trail.Place, trail.Object, error) { unlistable.Add(1) },
 	}
 	places, err := finder.Places(ctx)
 	if err == nil && len(places) == 0 {
@@ -65,8 +66,8 @@ func (s Source) Try(ctx context.Context) ([]Result, []string) {
 		accounts[p.Account], regions[p.Region] = true, true
 	}
 	all := []Result{{Detail: fmt.Sprintf("listed: %s, %s", count(len(accounts), "account"), count(len(regions), "region"))}}
-	if unlistable > 0 {
-		all = append(all, Result{Missing: true, Detail: count(unlistable, "folder") + " could not be listed"})
+	if n := int(unlistable.Load()); n > 0 {
+		all = append(all, Result{Missing: true, Detail: count(n, "folder") + " could not be listed"})
 	}
 	all = append(all, s.read(ctx, finder, places)...)
 	return append(all, s.validation(ctx, places)...), slices.Sorted(maps.Keys(regions))
