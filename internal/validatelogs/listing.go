@@ -95,7 +95,7 @@ type readAhead struct {
 // readAhead begins to read the bucket's listed digests, newest first.
 func (c *chain) readAhead(ctx context.Context, bucket string) *readAhead {
 	a := &readAhead{ctx: ctx, digests: c.digests, bucket: bucket}
-	a.next, a.stop = iter.Pull2(fetch.Ahead(ctx, c.request.Concurrency, c.left.newestFirst(),
+	a.next, a.stop = iter.Pull2(fetch.Ahead(ctx, min(c.request.Concurrency, maxAheadReads), c.left.newestFirst(),
 		func(ctx context.Context, k trail.DigestKey) candidate {
 			file, later, err := c.ahead.DigestAhead(ctx, trail.Object{Bucket: bucket, Key: k.String()})
 			if later {

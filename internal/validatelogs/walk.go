@@ -16,8 +16,8 @@ const (
 	// Results of log files that wait to be printed behind a slow one: so many
 	// places for each that is being read.
 	windowPerRead = 4
-	// Digest files that are read ahead at once.
-	maxAheadReads = 16
+	// Digest files that are read ahead at once, and held until their turn.
+	maxAheadReads = 64
 )
 
 // errLoop ends a chain that leads back into itself, which the reference would
