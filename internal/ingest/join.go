@@ -26,11 +26,18 @@ const window = time.Hour
 // there is a finding.
 func (f *follower) join(ctx context.Context, g got, d *digest.Digest) error {
 	h := &f.head
+	if d.Previous == nil && !g.Backfill && f.walked != g.DigestKey {
+		// Not by walkBack: where nothing is found, what was fetched ahead is still good.
+		switch found, err := f.listBefore(ctx, g.Digest); {
+		case err != nil:
+			return err
+		case found:
+			return &older{than: g.Digest}
+		}
+	}
 	switch {
 	case g.Backfill: // in no order
 		return nil
-	case d.Previous == nil && f.walked != g.DigestKey:
-		return &older{than: g.Digest}
 	case d.Previous == nil && h.Key == "":
 		return nil // the first of its chain
 	case d.Previous == nil && !f.Once && f.Now().Sub(d.End) < min(f.Grace, window): // and no longer: a gap is an alarm
@@ -110,7 +117,7 @@ func (o *older) Error() string { return "the digests before " + o.than.String() 
 // gone or bad, by the hour. However many there are, it holds one at a time.
 func (f *follower) walkBack(ctx context.Context, o *older) error {
 	if o.previous == nil {
-		return f.listBefore(ctx, o.than)
+		return nil // they are listed
 	}
 	found := false
 	key, at, signature := o.named, o.previous.Location(), o.previous.Signature
@@ -130,7 +137,8 @@ func (f *follower) walkBack(ctx context.Context, o *older) error {
 			}
 			key, at, signature = next, d.Previous.Location(), d.Previous.Signature
 		case f.head.Key == "":
-			return f.listBefore(ctx, o.than) // of a chain never seen nothing else names what lies before the hole
+			_, err := f.listBefore(ctx, o.than) // of a chain never seen nothing else names what lies before the hole
+			return err
 		default:
 			key = key.Chain.Digest(key.End.Add(-window))
 			at, signature = trail.Object{Bucket: at.Bucket, Key: key.String()}, ""
@@ -144,13 +152,12 @@ func (f *follower) walkBack(ctx context.Context, o *older) error {
 
 // listBefore announces what is listed between the head and a digest that no
 // name leads back from, a starting one or one after a hole: it may have been
-// announced before the rest was listed.
-func (f *follower) listBefore(ctx context.Context, d discover.Digest) error {
+// announced before the rest was listed. It reports whether it found any.
+func (f *follower) listBefore(ctx context.Context, d discover.Digest) (found bool, err error) {
 	places := []trail.Object{{Bucket: d.Bucket, Key: d.DigestKey.String()}}
 	if f.head.Key != "" && !f.source.IsCopy() {
 		places = append(places, trail.Object{Bucket: f.head.Bucket, Key: f.head.Key})
 	}
-	found := false
 	for _, at := range places {
 		near, err := trail.ParseDigestKey(at.Key)
 		if err != nil {
@@ -161,7 +168,7 @@ func (f *follower) listBefore(ctx context.Context, d discover.Digest) error {
 		case err != nil && at.Bucket != d.Bucket && ctx.Err() == nil:
 			f.Log.Warn("a chain's former bucket cannot be listed", "chain", f.name.String(), "bucket", at.Bucket, "error", err)
 		case err != nil:
-			return fmt.Errorf("list digests before %s: %w", d.String(), err)
+			return false, fmt.Errorf("list digests before %s: %w", d.String(), err)
 		}
 		for _, older := range chains[near.Chain] {
 			if older.End.Before(d.End) && !f.isPast(older.DigestKey) {
@@ -173,7 +180,7 @@ func (f *follower) listBefore(ctx context.Context, d discover.Digest) error {
 	if !found {
 		f.walked = d.DigestKey
 	}
-	return nil
+	return found, nil
 }
 
 // successor returns the signature of g that a later digest repeats, "" where

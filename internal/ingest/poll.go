@@ -187,7 +187,7 @@ func (l *look) announce(places []discover.Place) error {
 // list adds a place's digests to those of their chains.
 func (l *look) list(p discover.Place, chains map[*follower][]discover.Digest) error {
 	until := l.Now().Add(window)
-	from := l.listFrom(p)
+	from := day(l.listFrom(p))
 	found, err := l.finder().Digests(l.ctx, l.source.Bucket, p.Place, from, until)
 	if err != nil {
 		return err
@@ -197,7 +197,9 @@ func (l *look) list(p discover.Place, chains map[*follower][]discover.Digest) er
 	}
 	begin := from
 	for name := range found {
-		if at := l.follower(l.source, bare(name)).reached(l.ctx); !name.Backfill && at.Before(begin) && wanted(l.Trails, name.Trail) {
+		// Listings are by the day, and what is to come begins after what was reached.
+		at := day(l.follower(l.source, bare(name)).reached(l.ctx).Add(1))
+		if !name.Backfill && at.Before(begin) && wanted(l.Trails, name.Trail) {
 			begin = at // a chain that an earlier run left behind
 		}
 	}
@@ -217,6 +219,9 @@ func (l *look) list(p discover.Place, chains map[*follower][]discover.Digest) er
 	l.source.listed[p.Place] = true
 	return nil
 }
+
+// day returns when the day of t begins.
+func day(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
 
 // listFrom returns the day from which a place's digests are listed: that of
 // the oldest head there, some days at least, and all since Since where the
@@ -278,7 +283,8 @@ func (w *Worker) foreign(ctx context.Context, p trail.Place, o trail.Object, why
 
 // checkLate reports the source's chains whose newest digest is later than the
 // grace, once until the next one comes. Judged is only what this look could
-// have shown.
+// have shown. Whether a chain is followed just now says nothing: the look
+// itself has let it be, and all that it is to go to is pending.
 func (l *look) checkLate() error {
 	var errs []error
 	for _, f := range l.followers() {
@@ -286,7 +292,7 @@ func (l *look) checkLate() error {
 			continue
 		}
 		f.mu.Lock()
-		end, late, idle := f.head.End, f.late, !f.running && !f.anyPending()
+		end, late, idle := f.head.End, f.late, !f.anyPending()
 		isLate := !f.name.Backfill && !end.IsZero() && l.Now().Sub(end) > l.Grace+window
 		f.late = isLate && late
 		f.mu.Unlock()

@@ -44,9 +44,10 @@ func (s *site) until(t *testing.T, class finding.Class) (found []finding.Finding
 	return found
 }
 
-// A chain whose folders were emptied while no worker ran is told as late: the
-// state remembers it, no listing shows it.
-func TestChainVanishedMeanwhile(t *testing.T) {
+// vanished is a site whose chain was followed and then emptied, while another
+// one of it went on.
+func vanished(t *testing.T) (*site, *testtrail.Chain) {
+	t.Helper()
 	s := newSite(t, 3)
 	other := s.trail.Chain("444455556666", region, day)
 	other.Hours(3)
@@ -59,6 +60,13 @@ func TestChainVanishedMeanwhile(t *testing.T) {
 	}
 	other.Hours(4)
 	s.cfg.Now = func() time.Time { return other.Now().Add(time.Hour) }
+	return s, other
+}
+
+// A chain whose folders were emptied while no worker ran is told as late: the
+// state remembers it, no listing shows it.
+func TestChainVanishedMeanwhile(t *testing.T) {
+	s, other := vanished(t)
 	found := s.until(t, finding.Coverage)
 	if len(found) != 1 || found[0].Account != account || found[0].Region != region || found[0].Trail != "main" {
 		t.Fatalf("%+v", found)
@@ -80,18 +88,7 @@ func TestChainVanishedMeanwhile(t *testing.T) {
 
 // Nor is it forgotten when the first look fails.
 func TestChainVanishedAndListingFailsOnce(t *testing.T) {
-	s := newSite(t, 3)
-	other := s.trail.Chain("444455556666", region, day)
-	other.Hours(3)
-	s.run(t)
-	keys, _ := s.Keys(bucket, "")
-	for _, key := range keys {
-		if strings.Contains(key, account) {
-			s.Delete(bucket, key)
-		}
-	}
-	other.Hours(4)
-	s.cfg.Now = func() time.Time { return other.Now().Add(time.Hour) }
+	s, _ := vanished(t)
 	s.cfg.Sources[0].Objects = &unlistedOnce{World: s.World}
 	if found := s.until(t, finding.Coverage); len(found) != 1 || found[0].Account != account {
 		t.Fatalf("%+v", found)
