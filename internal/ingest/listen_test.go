@@ -234,7 +234,8 @@ func (u unlistedUntil) Folders(ctx context.Context, bucket, prefix string) iter.
 	return u.World.Folders(ctx, bucket, prefix)
 }
 
-// Nothing of a delivery that is refused is looked at, and no head moves.
+// Nothing of a delivery that is refused is looked at, and no head moves. It
+// comes before the first listing: what the head is past is dealt with.
 func TestRefused(t *testing.T) {
 	at := func(s *site, end time.Time) trail.Object {
 		return trail.Object{Bucket: bucket, Key: s.c.Name().Digest(end).String()}
@@ -252,8 +253,11 @@ func TestRefused(t *testing.T) {
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			s := newSite(t, 4)
+			a := newAnnouncer([]trail.Object{row.object(s)})
 			s.cfg.Sources[0].Prefix = "AWSLogs/"
-			a := s.announce(t, []trail.Object{row.object(s)})
+			s.cfg.Sources[0].Objects = unlistedUntil{s.World, a.ended}
+			s.cfg.Announcers = []ingest.Announcer{a}
+			s.run(t)
 			if len(a.ends) != 1 || a.ends[0] == nil {
 				t.Errorf("ends %v", a.ends)
 			}
@@ -264,6 +268,21 @@ func TestRefused(t *testing.T) {
 			s.once(t)
 		})
 	}
+}
+
+// What the head is past needs no look, whether it is there or not: announced
+// again, it ends its delivery.
+func TestAnnouncedAgain(t *testing.T) {
+	s := newSite(t, 4)
+	s.run(t)
+	old := s.c.Name().Digest(day.Add(30 * time.Minute))
+	s.Fail(bucket, old.String(), &testtrail.Fault{Err: errors.New("looked at")})
+	a := s.announce(t, append(one(s.digests(0)), []trail.Object{{Bucket: bucket, Key: old.String()}})...)
+	if len(a.ends) != len(s.c.Issued)+1 || slices.ContainsFunc(a.ends, func(err error) bool { return err != nil }) {
+		t.Errorf("ends %v", a.ends)
+	}
+	s.expect(t, s.want())
+	s.once(t)
 }
 
 func TestSelectorsAndSinceSkip(t *testing.T) {
