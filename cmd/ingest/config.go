@@ -41,7 +41,7 @@ type config struct {
 
 	State       string   `help:"Where progress is kept: file:PATH; memory, for --once, forgets it." default:"file:trailseal.state" placeholder:"STORE"`
 	Memory      size     `help:"Bytes that log files in flight may hold." default:"512MiB"`
-	Concurrency int      `help:"Log files in flight." default:"64"`
+	Concurrency int      `help:"Log files in flight." default:"160"`
 	Once        bool     `help:"Deal with what is there and end."`
 	Drain       duration `help:"How long work in flight may take to end after SIGTERM." default:"25s"`
 

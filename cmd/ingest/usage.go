@@ -54,7 +54,7 @@ How
                           forgets it (default file:trailseal.state)
   --once                  deal with what is there and end
   --memory SIZE           most that log files in flight hold (default 512MiB)
-  --concurrency N         log files in flight (default 64)
+  --concurrency N         log files in flight (default 160)
   --drain DURATION        for work in flight after SIGTERM (default 25s)
 
 Operations

@@ -13,8 +13,8 @@ import (
 
 // ballast is memory that is never touched, and so never there. The collector
 // counts it and runs when as much has been allocated again: without it, it
-// would run over the few megabytes in use after every hundred small requests,
-// and take a third of the time.
+// would run over the few megabytes in use after every few hundred small
+// requests, and take a tenth of the time (docs/benchmarks.md, "The collector").
 const ballast = 16 << 20
 
 func main() {

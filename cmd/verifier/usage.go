@@ -35,7 +35,7 @@ checks signatures, links, coverage, every listed log file and unlisted objects.
   --no-logs               check digests only
   --no-unlisted           do not list the log folders
   --stay-in-source        do not follow a digest into another bucket
-  --concurrency N         objects read at once (default 128)
+  --concurrency N         objects read at once (default 160)
   --max-digest-mib N      largest inflated digest (default 64)
   --expected-bucket-owner ID  account that must own the bucket
   --profile NAME          of the AWS configuration
@@ -75,7 +75,7 @@ and exit codes of "aws cloudtrail validate-logs".
                        trail's home region)
   --profile NAME       of the AWS configuration
   --endpoint-url URL   of CloudTrail
-  --concurrency N      log files read at once (default 128)
+  --concurrency N      log files read at once (default 160)
 
 Exit: 0 nothing INVALID, 1 something INVALID, 252 bad usage, 255 stopped, or
 something could not be read (UNVERIFIED) and nothing is INVALID.

@@ -36,7 +36,7 @@ type validateLogs struct {
 	Region      string
 	Profile     string
 	EndpointURL string `name:"endpoint-url"`
-	Concurrency int    `default:"128"`
+	Concurrency int    `default:"160"`
 }
 
 // Validate is called by kong.

@@ -39,7 +39,7 @@ type verifySource struct {
 
 	Keys        string   `default:"auto"`
 	Report      []string `sep:"none"`
-	Concurrency int      `default:"128"`
+	Concurrency int      `default:"160"`
 	MaxDigest   int64    `name:"max-digest-mib" default:"64"`
 
 	NoLogs       bool
