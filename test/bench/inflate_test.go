@@ -3,9 +3,12 @@ package bench
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"hash"
 	"io"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -18,29 +21,78 @@ import (
 // logSizes are those of small, full and very large log files.
 var logSizes = []int{20 << 10, 500 << 10, 5 << 20}
 
-// inflateRows read a log file with internal/inflate, and with a loop that
-// inflates with klauspost/compress, hashes and checks nothing. MB/s are of
+// inflateRows read log files with internal/inflate, and with a loop that
+// inflates with klauspost/compress, hashes and checks nothing: each a good many
+// in turn, since a processor's branch predictor learns one by heart. MB/s are of
 // inflated data.
 func inflateRows(full bool) (rows []row) {
 	w := testtrail.New()
 	for _, size := range pick(full, logSizes, logSizes[:1]) {
-		body := w.SizedLog(size)
-		for _, l := range []loop{{"ours", ours}, {"klauspost", new(klauspost).hash}} {
-			stored := testtrail.Gzip(body)
-			rows = append(rows, row{fmt.Sprintf("%dKB/%s", size>>10, l.name), func(m meter) {
-				if sum, err := l.read(stored, nil); err != nil || sum != sha256.Sum256(body) {
-					m.Fatal(sum, err)
-				}
-				n, began := 0, time.Now()
-				for m.Loop() {
-					_, _ = l.read(stored, nil)
-					n++
-				}
-				m.ReportMetric(float64(n*len(body))/1e6/time.Since(began).Seconds(), "MB/s")
-			}})
+		var bodies [][]byte
+		for range max(1, min(100, (10<<20)/size)) {
+			bodies = append(bodies, w.SizedLog(size))
+		}
+		rows = append(rows, inflateLoops(fmt.Sprintf("%dKB", size>>10), bodies)...)
+		if real := realLogs(size); len(real) > 0 && size < 1<<20 {
+			rows = append(rows, inflateLoops(fmt.Sprintf("%dKB,real", size>>10), real)...)
 		}
 	}
 	return rows
+}
+
+func inflateLoops(name string, bodies [][]byte) (rows []row) {
+	stored, total := make([][]byte, len(bodies)), 0
+	for i, b := range bodies {
+		stored[i] = testtrail.Gzip(b)
+		total += len(b)
+	}
+	for _, l := range []loop{{"ours", ours}, {"klauspost", new(klauspost).hash}} {
+		rows = append(rows, row{name + "/" + l.name, func(m meter) {
+			for i, s := range stored {
+				if sum, err := l.read(s, nil); err != nil || sum != sha256.Sum256(bodies[i]) {
+					m.Fatal(sum, err)
+				}
+			}
+			n, began := 0, time.Now()
+			for m.Loop() {
+				for _, s := range stored {
+					_, _ = l.read(s, nil)
+				}
+				n += total
+			}
+			m.ReportMetric(float64(n)/1e6/time.Since(began).Seconds(), "MB/s")
+		}})
+	}
+	return rows
+}
+
+// realLogs returns log files of about size bytes with the events of
+// TRAILSEAL_DATA as CloudTrail writes them, none where it is not set.
+func realLogs(size int) (bodies [][]byte) {
+	dir := os.Getenv("TRAILSEAL_DATA")
+	if dir == "" {
+		return nil
+	}
+	files, err := testtrail.ReadEventFiles(filepath.Join(dir, "invictus"))
+	if err != nil {
+		panic(err)
+	}
+	var records []json.RawMessage
+	length := 0
+	for _, f := range files {
+		for _, r := range f.Records {
+			var compact bytes.Buffer
+			if err := json.Compact(&compact, r); err != nil {
+				panic(err)
+			}
+			records, length = append(records, compact.Bytes()), length+compact.Len()
+			if length >= size {
+				bodies = append(bodies, testtrail.LogOf(records...))
+				records, length = nil, 0
+			}
+		}
+	}
+	return bodies
 }
 
 // loop is the least that must be done to a log file that is to be verified:

@@ -35,17 +35,14 @@ func ingestQueueRows(full bool) []row {
 
 func (s site) ingested(m meter) {
 	srv := s.start(m)
-	run := errand{Env: srv.env, Discard: true, Args: []string{
-		program(m, "ingest"), "--source", "s3://" + bucket, "--sink", "stdout",
-		"--since", s.begin().AddDate(0, 0, -1).Format(time.RFC3339), "--grace", fmt.Sprint(time.Since(newest) + 24*time.Hour),
-	}}
+	run := errand{Env: srv.env, Discard: true, Args: []string{program(m, "ingest")}}
 	if s.Queue {
-		run.Args = append(run.Args, "--state", "file:"+m.TempDir()+"/state", "--listen", "", "--queue", srv.queue)
+		run.Args = append(run.Args, s.ingestFlags("--state", "file:"+m.TempDir()+"/state", "--listen", "", "--queue", srv.queue)...)
 	} else {
-		run.Args = append(run.Args, "--state", "memory", "--once")
+		run.Args = append(run.Args, s.ingestFlags("--state", "memory", "--once")...)
 	}
 	var t total
-	events, most := 0, time.Duration(0)
+	events := 0
 	for m.Loop() {
 		var got measured
 		switch {
@@ -54,7 +51,7 @@ func (s site) ingested(m meter) {
 		case t.runs > 0:
 			m.Fatal("the queue is empty after one run: use -benchtime 1x")
 		default:
-			got, most = drained(m, srv, run)
+			got = drained(m, srv, run)
 		}
 		t.add(got)
 		events = s.emitted(m, got)
@@ -64,35 +61,33 @@ func (s site) ingested(m meter) {
 	}
 	t.report(m, "")
 	m.ReportMetric(t.per(s.logs(), t.wall), "logs/s")
-	if s.Queue {
-		m.ReportMetric(most.Seconds(), "99%-s")
-		m.ReportMetric(0.99*float64(s.logs())/most.Seconds(), "99%-logs/s")
-	}
 	m.ReportMetric(t.per(events, t.wall), "events/s")
 	m.ReportMetric(t.per(events, t.cpu), "events/cpu-s")
 }
 
-// drained runs ingest until the queue is empty. Its wall ends there; most is
-// when all but a hundredth of the messages were gone: one whose answer got lost
-// on the way comes back only after its visibility timeout.
-func drained(m meter, srv *server, run errand) (got measured, most time.Duration) {
+// ingestFlags are the arguments of an ingest of the whole site.
+func (s site) ingestFlags(more ...string) []string {
+	return append([]string{
+		"--source", "s3://" + bucket, "--sink", "stdout",
+		"--since", s.begin().AddDate(0, 0, -1).Format(time.RFC3339), "--grace", fmt.Sprint(time.Since(newest) + 24*time.Hour),
+	}, more...)
+}
+
+// drained runs ingest until the queue is empty. Its wall ends there.
+func drained(m meter, srv *server, run errand) measured {
 	run.Endless = true
-	all := srv.status().Waiting
 	began := time.Now()
 	ingest := run.start(m)
-	for waiting := all; waiting > 0; waiting = srv.status().Waiting {
+	for waiting := 1; waiting > 0; waiting = srv.status().Waiting {
 		if len(ingest.over) > 0 || time.Since(began) > 10*time.Minute {
 			m.Fatalf("%d messages are still in the queue\n%s", waiting, ingest.end(m, 0).Output)
-		}
-		if waiting > all/100 {
-			most = time.Since(began)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 	wall := time.Since(began)
-	got = ingest.end(m, 0)
+	got := ingest.end(m, 0)
 	got.Wall = wall
-	return got, most
+	return got
 }
 
 var ended = regexp.MustCompile(`msg=ended events=(\d+) findings=0 chains_waiting=0`)

@@ -27,6 +27,8 @@ func TestMemory(t *testing.T) {
 	logs, digests := heavy, heavy
 	logs.HugeDigests = 0
 	digests.Hours, digests.Logs, digests.HugeLog, digests.Bomb = 1, 1, 0, 0
+	busy := digests
+	busy.HugeDigests, busy.Entries = 120, 900 // almost as large as one that is read in its turn
 	for _, c := range []struct {
 		name      string
 		site      site
@@ -36,6 +38,7 @@ func TestMemory(t *testing.T) {
 	}{
 		{"large logs and bombs", logs, true, nil, 1},
 		{"large digests", digests, false, []string{"--no-logs"}, 0},
+		{"many digests of a busy trail", busy, true, nil, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			srv := c.site.start(t)

@@ -25,7 +25,9 @@ type row struct {
 // they work.
 var parts = map[string]func(full bool) []row{
 	"Chains":       chainsRows,
+	"Collector":    collectorRows,
 	"Concurrency":  concurrencyRows,
+	"Get":          getRows,
 	"Inflate":      inflateRows,
 	"Ingest":       ingestRows,
 	"IngestQueue":  ingestQueueRows,
@@ -37,7 +39,9 @@ var parts = map[string]func(full bool) []row{
 }
 
 func BenchmarkChains(b *testing.B)       { benchmark(b, "Chains") }
+func BenchmarkCollector(b *testing.B)    { benchmark(b, "Collector") }
 func BenchmarkConcurrency(b *testing.B)  { benchmark(b, "Concurrency") }
+func BenchmarkGet(b *testing.B)          { benchmark(b, "Get") }
 func BenchmarkInflate(b *testing.B)      { benchmark(b, "Inflate") }
 func BenchmarkIngest(b *testing.B)       { benchmark(b, "Ingest") }
 func BenchmarkIngestQueue(b *testing.B)  { benchmark(b, "IngestQueue") }

@@ -72,7 +72,7 @@ func lengthRows(full bool) (rows []row) {
 func concurrencyRows(full bool) (rows []row) {
 	for _, latency := range []time.Duration{0, 30 * time.Millisecond} {
 		for _, chains := range []int{1, 8} {
-			for _, n := range pick(full, []int{16, 32, 64, 128, 256}, []int{128}) {
+			for _, n := range pick(full, []int{16, 32, 64, 128, 160, 256}, []int{160}) {
 				s := site{Chains: chains, Hours: pick(full, 240, 8) / chains, Logs: 12, LogSize: 20 << 10, Latency: latency}
 				rows = append(rows, row{fmt.Sprintf("%s/%dchains/concurrency=%d", latency, chains, n), func(m meter) { s.concurrent(m, n) }})
 			}
@@ -90,4 +90,29 @@ func (s site) concurrent(m meter, n int) {
 	}
 	t.report(m, "")
 	m.ReportMetric(t.per(s.logs(), t.wall), "logs/s")
+}
+
+// collectorRows run both programs with other settings of the collector than
+// their own, which is GOGC=100.
+func collectorRows(full bool) (rows []row) {
+	s := site{Chains: pick(full, 40, 2), Hours: pick(full, 20, 1), Logs: 12, LogSize: 20 << 10}
+	for _, name := range []string{"verifier", "ingest"} {
+		for _, percent := range pick(full, []string{"50", "100", "200", "400"}, []string{"200"}) {
+			rows = append(rows, row{name + "/GOGC=" + percent, func(m meter) {
+				srv := s.start(m)
+				run := errand{Args: append([]string{program(m, name)}, s.verifyFlags()...), Env: append(srv.env, "GOGC="+percent)}
+				if name == "ingest" {
+					run.Args, run.Discard = append([]string{program(m, name)}, s.ingestFlags("--state", "memory", "--once")...), true
+				}
+				var t total
+				for m.Loop() {
+					for range 3 {
+						t.add(run.measure(m, 0))
+					}
+				}
+				t.report(m, "")
+			}})
+		}
+	}
+	return rows
 }

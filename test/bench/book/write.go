@@ -16,7 +16,7 @@ var page string
 
 // write writes the page.
 func (b *book) write(out io.Writer) error {
-	t, err := template.New("benchmarks.md").Funcs(template.FuncMap{"said": b.said, "table": b.table, "ratio": b.ratio}).Parse(page)
+	t, err := template.New("benchmarks.md").Funcs(template.FuncMap{"said": b.said, "table": b.table, "figure": b.figure, "ratio": b.ratio}).Parse(page)
 	if err != nil {
 		return err
 	}
@@ -82,6 +82,28 @@ func (b *book) table(part string, units ...string) (string, error) {
 		line(cells)
 	}
 	return strings.TrimSuffix(t.String(), "\n"), nil
+}
+
+// figure returns one figure of a row, measured on so many cores, or on the most
+// for 0. What may be missing has a text for that.
+func (b *book) figure(part, name string, cores int, unit string, missing ...string) (string, error) {
+	var r *row
+	for _, other := range b.rows {
+		if other.part == part && other.name == name && (cores == 0 || other.cores == cores) && (r == nil || other.cores > r.cores) {
+			r = other
+		}
+	}
+	if r == nil {
+		return "", fmt.Errorf("no Benchmark%s/%s in the input (on %d cores; 0: on any)", part, name, cores)
+	}
+	v, there := r.figures[unit]
+	switch {
+	case !there && len(missing) > 0:
+		return missing[0], nil
+	case !there:
+		return "", fmt.Errorf("no %s of Benchmark%s/%s", unit, part, name)
+	}
+	return number(v, true), nil
 }
 
 // ratio returns how many times a figure of one row on one core is that of
