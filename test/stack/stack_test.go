@@ -147,9 +147,10 @@ func (s *stack) firing(t *testing.T) (prometheus, alertmanager []string) {
 // plant is found as what it is, and its alert fires and arrives.
 func TestStack(t *testing.T) {
 	s := started(t, small(t))
+	// In six hours each of the six chains has five digests or more: how many depends on the minute.
 	within(t, limit, "proven events", func() (bool, any) {
 		m := s.metrics(t)
-		return m[`trailseal_digests_total{result="valid"}`] >= 6*6 && m["trailseal_in_flight_bytes"] == 0, m
+		return m[`trailseal_digests_total{result="valid"}`] >= 6*5 && m["trailseal_in_flight_bytes"] == 0, m
 	})
 	if b, err := os.ReadFile(s.path("events.ndjson")); err != nil || strings.Count(string(b), "\n") < 50 {
 		t.Errorf("%d bytes of events, %v", len(b), err)
