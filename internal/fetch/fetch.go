@@ -27,16 +27,24 @@ type Fetcher struct {
 	MaxLog    int64 // most inflated bytes of a log file; none are held
 	Plain     bool  // accept files that are inflated already (a folder)
 
+	// Early, unless nil, is what was asked for before its turn: the next read of
+	// its object begins with it.
+	Early *Answer
+
 	places chan struct{}
+	early  chan struct{} // the places that Ask may take
+	asking *Workers
 	large  chan struct{} // held by the one large digest in memory
 }
 
 // New returns a Fetcher that runs at most concurrency reads at once, one where
 // that is less.
 func New(o Objects, concurrency int) *Fetcher {
+	early := concurrency * 3 / 4
 	return &Fetcher{
 		Objects: o, MaxDigest: DefaultMaxDigest, MaxLog: DefaultMaxLog,
-		places: make(chan struct{}, max(concurrency, 1)), large: make(chan struct{}, 1),
+		places: make(chan struct{}, max(concurrency, 1)), early: make(chan struct{}, max(early, 0)), asking: NewWorkers(early),
+		large: make(chan struct{}, 1),
 	}
 }
 
@@ -117,6 +125,9 @@ func (f *Fetcher) CopyLog(ctx context.Context, open func() io.Writer, l digest.L
 // read opens o and hands its body to use, again when the body breaks off. It
 // holds one of the fetcher's places while bytes flow.
 func (f *Fetcher) read(ctx context.Context, o trail.Object, use func(io.Reader, map[string]string) error) error {
+	if settled, err := f.Early.read(ctx, o, use); settled {
+		return err
+	}
 	pause := bodyPause
 	for try := 1; ; try++ {
 		opened, err := f.readOnce(ctx, o, use)

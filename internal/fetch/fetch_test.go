@@ -115,6 +115,11 @@ func TestFactsAndReasons(t *testing.T) {
 				}
 				_, err = f.Log(t.Context(), h.log)
 				check(t, err, tt.log, tt.reason)
+				f = fetch.New(h, 4)
+				f.Early = f.Ask(t.Context(), h.log.Location())
+				_, err = f.Log(t.Context(), h.log)
+				check(t, err, tt.log, tt.reason)
+				f.Wait()
 			})
 		})
 	}

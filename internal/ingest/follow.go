@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"sync"
 	"time"
@@ -22,10 +21,9 @@ import (
 // follows; others only announce digests to it.
 type follower struct {
 	*Worker
-	source  *source
-	fetcher *fetch.Fetcher
-	name    trail.Chain
-	last    sizes // what the next log is likely to need
+	source *source
+	name   trail.Chain
+	last   sizes // what the next log is likely to need
 
 	// Owned by the goroutine that follows.
 	stored  []byte
@@ -52,28 +50,6 @@ type follower struct {
 	gaps     int
 }
 
-// announce makes a digest known: one that is there or, with dealt, one that
-// someone says is. dealt is called once it is dealt with, or with an error if
-// the chain waits or the worker ends before; under a lock, so it never blocks.
-func (f *follower) announce(d discover.Digest, dealt func(error)) {
-	f.mu.Lock()
-	done := f.loaded && f.isPast(d.DigestKey)
-	if !done {
-		_, known := f.known[d.DigestKey]
-		f.known[d.DigestKey] = d
-		if dealt == nil {
-			delete(f.hinted, d.DigestKey)
-		} else {
-			f.hinted[d.DigestKey] = !known || f.hinted[d.DigestKey]
-			f.waiting[d.DigestKey] = append(f.waiting[d.DigestKey], dealt)
-		}
-	}
-	f.mu.Unlock()
-	if done && dealt != nil {
-		dealt(nil)
-	}
-}
-
 // pending returns the known digests that are not dealt with, oldest first.
 func (f *follower) pending() []discover.Digest {
 	f.mu.Lock()
@@ -89,43 +65,6 @@ func (f *follower) pending() []discover.Digest {
 	}
 	slices.SortFunc(list, func(a, b discover.Digest) int { return a.End.Compare(b.End) })
 	return list
-}
-
-// settleLocked tells who waits for a digest. The functions never block.
-func (f *follower) settleLocked(key trail.DigestKey, err error) {
-	for _, dealt := range f.waiting[key] {
-		dealt(err)
-	}
-	delete(f.waiting, key)
-	delete(f.hinted, key)
-}
-
-// notThere forgets a digest that nobody but an announcer knows of. Anyone may
-// have written the announcement: it is no finding and moves no head. If the
-// digest was there once, its successor names it.
-func (f *follower) notThere(g got) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !errors.Is(g.err, fs.ErrNotExist) || !f.hinted[g.DigestKey] {
-		return false
-	}
-	delete(f.known, g.DigestKey)
-	f.settleLocked(g.DigestKey, fmt.Errorf("announced digest %s: %w", g.at, g.err))
-	return true
-}
-
-// giveBack tells all who wait that the chain does, so that they are not held up
-// by it: an announcement comes again. What nobody else knows of is forgotten
-// till then, or a forged one would hold the chain.
-func (f *follower) giveBack(why error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for key := range f.waiting {
-		if f.hinted[key] {
-			delete(f.known, key)
-		}
-		f.settleLocked(key, why)
-	}
 }
 
 // errWaits: the newest digest of a copy has no signature yet.
@@ -159,34 +98,92 @@ type got struct {
 	file  fetch.File
 	later bool // large: read when its turn has come, one at a time
 	err   error
+	asked []*fetch.Answer // of its first logs; nil: dealt with already
 }
 
-// followList goes along a list. The digests are fetched ahead; each is judged
-// when the one after it is there, too, since that one repeats its signature.
+// followList goes along a list. The digests are fetched ahead, and what they
+// list is asked for ahead; each is judged when the one after it is there, too,
+// since that one repeats its signature.
 func (f *follower) followList(ctx context.Context, list []discover.Digest) error {
-	var held *got
-	var err error
+	var queue []*got // oldest first
+	defer func() { dropAll(queue) }()
+	first := func() (err error) {
+		var newer *got
+		if len(queue) > 1 {
+			newer = queue[1]
+		}
+		if err = f.take(ctx, *queue[0], newer); err == nil {
+			dropAll(queue[:1])
+			queue = queue[1:]
+		}
+		return err
+	}
 	for d, g := range fetch.Ahead(ctx, aheadDigests, slices.Values(list), f.get) {
 		g.Digest = d
-		if held != nil {
-			if err = f.take(ctx, *held, &g); err != nil {
+		queue = append(queue, &g)
+		for !f.ask(ctx, queue) && len(queue) > 1 {
+			if err := first(); err != nil {
 				return err
 			}
 		}
-		held = &g
 	}
-	if held == nil {
-		return ctx.Err()
+	for len(queue) > 0 {
+		if err := first(); err != nil {
+			return err
+		}
+		f.ask(ctx, queue)
 	}
-	return f.take(ctx, *held, nil)
+	return ctx.Err()
 }
 
-// aheadDigests is how many digests of a chain are fetched ahead.
-const aheadDigests = 8
+// ask asks for the logs of the digests in the queue, oldest first, and reports
+// whether there is room for more. Nothing of these digests is proven yet:
+// what lies elsewhere than their chain's logs is not asked for, and what comes
+// waits, unread, for its digest's turn.
+func (f *follower) ask(ctx context.Context, queue []*got) (more bool) {
+	if f.source.IsCopy() {
+		return false // a folder answers at once
+	}
+	for _, g := range queue {
+		d := g.file.Digest
+		if d == nil || g.err != nil {
+			continue
+		}
+		for _, l := range d.Logs[len(g.asked):] {
+			var a *fetch.Answer
+			if name := l.Location(); !f.emitted[name] && f.isOwn(name) {
+				if a = f.source.logs.Ask(ctx, name); a == nil {
+					return false
+				}
+			}
+			g.asked = append(g.asked, a)
+		}
+	}
+	return len(queue) <= aheadDigests
+}
+
+// isOwn reports whether a location is one of the chain's logs, as CloudTrail
+// names them.
+func (f *follower) isOwn(log trail.Object) bool {
+	k, err := trail.ParseLogKey(log.Key)
+	return err == nil && log.Bucket == f.source.Bucket && k.Place == f.name.Place
+}
+
+func dropAll(queue []*got) {
+	for _, g := range queue {
+		for _, a := range g.asked {
+			a.Drop()
+		}
+	}
+}
+
+// aheadDigests is how many digests of a chain are fetched ahead, and how many
+// of these wait for their turn while their logs are asked for.
+const aheadDigests = 16
 
 func (f *follower) get(ctx context.Context, d discover.Digest) got {
 	o := d.Object()
-	file, later, err := f.fetcher.DigestAhead(ctx, o)
+	file, later, err := f.source.digests.DigestAhead(ctx, o)
 	return got{at: o, file: file, later: later, err: err}
 }
 
@@ -195,13 +192,13 @@ func (f *follower) get(ctx context.Context, d discover.Digest) got {
 func (f *follower) turn(ctx context.Context, g, newer *got) (done func(), err error) {
 	done = func() {}
 	if newer != nil && newer.later && g.file.Meta[digest.MetaSignature] == "" {
-		file, err := f.fetcher.Digest(ctx, newer.at)
+		file, err := f.source.digests.Digest(ctx, newer.at)
 		if err == nil {
 			newer.file.Digest = &digest.Digest{Previous: file.Digest.Previous}
 		}
 	}
 	if g.later {
-		g.file, done, g.err = f.fetcher.Turn(ctx, g.at)
+		g.file, done, g.err = f.source.digests.Turn(ctx, g.at)
 	}
 	return done, ctx.Err()
 }
@@ -250,7 +247,7 @@ func (f *follower) take(ctx context.Context, g got, newer *got) error {
 	if err := f.join(ctx, g, d); err != nil {
 		return err
 	}
-	if err := f.emitLogs(ctx, g.Digest, d); err != nil {
+	if err := f.emitLogs(ctx, g, d); err != nil {
 		return err
 	}
 	f.m.digests.WithLabelValues("valid").Inc()
@@ -316,7 +313,7 @@ func (f *follower) forgetLocked(key trail.DigestKey) {
 // emitLogs emits the logs of a proven digest, side by side. After a failure it
 // is called again, and what was emitted before is not emitted anew. When it
 // returns nothing of it runs any more.
-func (f *follower) emitLogs(ctx context.Context, at discover.Digest, d *digest.Digest) error {
+func (f *follower) emitLogs(ctx context.Context, g got, d *digest.Digest) error {
 	var (
 		mu   sync.Mutex // guards f.emitted and errs
 		errs []error
@@ -332,9 +329,12 @@ func (f *follower) emitLogs(ctx context.Context, at discover.Digest, d *digest.D
 		f.emitted[log] = true
 	}
 	seen := make(map[trail.Object]bool, len(d.Logs))
-	for _, l := range d.Logs {
+	for i, l := range d.Logs {
 		name := l.Location()
-		file := &logFile{follower: f, Log: l, signed: d, found: at}
+		file := &logFile{follower: f, Log: l, signed: d, found: g.Digest}
+		if i < len(g.asked) {
+			file.asked = g.asked[i]
+		}
 		if seen[name] {
 			if err := file.quarantine(ctx, finding.LogMisplaced, errors.New("listed more than once")); err != nil {
 				done(name, err)
@@ -353,7 +353,7 @@ func (f *follower) emitLogs(ctx context.Context, at discover.Digest, d *digest.D
 			break
 		}
 		wait.Add(1)
-		f.source.logs.Go(func() {
+		f.source.workers.Go(func() {
 			defer wait.Done()
 			done(name, file.emit(ctx))
 		})

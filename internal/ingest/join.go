@@ -193,7 +193,7 @@ func (f *follower) successor(ctx context.Context, g got) string {
 		if i < 0 || i+n >= len(list) {
 			return ""
 		}
-		file, later, err := f.fetcher.DigestAhead(ctx, list[i+n].Object()) // never in its turn: g may hold that
+		file, later, err := f.source.digests.DigestAhead(ctx, list[i+n].Object()) // never in its turn: g may hold that
 		if later || err != nil || file.Digest.Previous == nil {
 			continue
 		}
@@ -219,7 +219,7 @@ func (f *follower) lookBack(ctx context.Context, near trail.Place, o trail.Objec
 		if err != nil || f.isPast(key) && !wasBad {
 			continue
 		}
-		file, err := f.fetcher.Digest(ctx, at)
+		file, err := f.source.digests.Digest(ctx, at)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			continue

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"sync"
 
@@ -122,6 +123,65 @@ func (w *Worker) sourceOf(o trail.Object) *source {
 		}
 	}
 	return nil
+}
+
+// announce makes a digest known: one that is there or, with dealt, one that
+// someone says is. dealt is called once it is dealt with, or with an error if
+// the chain waits or the worker ends before; under a lock, so it never blocks.
+func (f *follower) announce(d discover.Digest, dealt func(error)) {
+	f.mu.Lock()
+	done := f.loaded && f.isPast(d.DigestKey)
+	if !done {
+		_, known := f.known[d.DigestKey]
+		f.known[d.DigestKey] = d
+		if dealt == nil {
+			delete(f.hinted, d.DigestKey)
+		} else {
+			f.hinted[d.DigestKey] = !known || f.hinted[d.DigestKey]
+			f.waiting[d.DigestKey] = append(f.waiting[d.DigestKey], dealt)
+		}
+	}
+	f.mu.Unlock()
+	if done && dealt != nil {
+		dealt(nil)
+	}
+}
+
+// settleLocked tells who waits for a digest. The functions never block.
+func (f *follower) settleLocked(key trail.DigestKey, err error) {
+	for _, dealt := range f.waiting[key] {
+		dealt(err)
+	}
+	delete(f.waiting, key)
+	delete(f.hinted, key)
+}
+
+// notThere forgets a digest that nobody but an announcer knows of. Anyone may
+// have written the announcement: it is no finding and moves no head. If the
+// digest was there once, its successor names it.
+func (f *follower) notThere(g got) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !errors.Is(g.err, fs.ErrNotExist) || !f.hinted[g.DigestKey] {
+		return false
+	}
+	delete(f.known, g.DigestKey)
+	f.settleLocked(g.DigestKey, fmt.Errorf("announced digest %s: %w", g.at, g.err))
+	return true
+}
+
+// giveBack tells all who wait that the chain does, so that they are not held up
+// by it: an announcement comes again. What nobody else knows of is forgotten
+// till then, or a forged one would hold the chain.
+func (f *follower) giveBack(why error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for key := range f.waiting {
+		if f.hinted[key] {
+			delete(f.known, key)
+		}
+		f.settleLocked(key, why)
+	}
 }
 
 // delivery counts the objects of a delivery that are not dealt with.

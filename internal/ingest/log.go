@@ -28,6 +28,7 @@ type logFile struct {
 	at     trail.Object    // where it lies
 	signed *digest.Digest  // the digest that lists it
 	found  discover.Digest // and where that was found
+	asked  *fetch.Answer   // what was asked for before its turn, or nil
 	sum    fetch.LogSum    // of what was read
 
 	quarantined bool // at least in part
@@ -134,7 +135,8 @@ func (l *logFile) readHeld(ctx context.Context, n int) (err error) {
 	scratch := l.scratch[n].Get().(*scratch)
 	defer l.scratch[n].Put(scratch)
 	b := &scratch.inflated
-	small := *l.fetcher
+	small := *l.source.logs
+	small.Early = l.asked
 	small.MaxLog = c.inflated
 	began := l.Now()
 	room := int(min(withSlack(l.last.inflated.Load()), c.inflated))
@@ -159,19 +161,19 @@ func (l *logFile) readLarge(ctx context.Context) error {
 		return err
 	}
 	defer l.source.budget.Release(largeReserve)
-	stored, err := l.fetcher.Stored(ctx, l.at, maxCompressed)
+	stored, err := l.source.logs.Stored(ctx, l.at, maxCompressed)
 	if errors.Is(err, inflate.ErrTooLarge) {
 		// CloudTrail writes none like it, so it is most likely planted, and the
 		// chain need not wait for it: nothing is held for the hash alone.
 		var modified error
-		if l.sum, modified = l.fetcher.Log(ctx, l.here()); modified != nil {
+		if l.sum, modified = l.source.logs.Log(ctx, l.here()); modified != nil {
 			return modified
 		}
 	}
 	if err != nil {
 		return err
 	}
-	o := inflate.Options{Limit: l.fetcher.MaxLog, Plain: l.fetcher.Plain}
+	o := inflate.Options{Limit: l.source.logs.MaxLog, Plain: l.source.logs.Plain}
 	if l.sum.Sum, l.sum.Inflated, err = inflate.Copy(nil, stored.Reader(), o); err != nil {
 		return err
 	}

@@ -50,10 +50,11 @@ var errNotYet = errors.New("not there yet")
 // source is a Source with what belongs to it.
 type source struct {
 	Source
-	fetcher *fetch.Fetcher
+	digests *fetch.Fetcher
+	logs    *fetch.Fetcher // each source has its own, so that a slow one holds no other
+	workers *fetch.Workers // log files in flight
 	finder  *discover.Finder
 	budget  *budget.Budget      // its share, so that one which hangs leaves room for others: as many as Memory has room for a large log of each
-	logs    *fetch.Workers      // log files in flight; each source has its own, so that a slow one holds no other
 	walks   *semaphore.Weighted // chains in flight
 	// recalled: the chains that an earlier run followed are followed. Owned by
 	// who polls.
@@ -106,6 +107,7 @@ func (w *Worker) Run(ctx context.Context) (Outcome, error) {
 	}
 	for _, s := range w.sources {
 		s.logs.Wait()
+		s.workers.Wait()
 	}
 	w.release(errStopping)
 	if err == nil && w.Once && stopped.Err() == nil {
@@ -115,15 +117,16 @@ func (w *Worker) Run(ctx context.Context) (Outcome, error) {
 }
 
 // walksAtOnce bounds the chains under way, and with them the digests held.
-const walksAtOnce = 64
+const walksAtOnce = 32
 
 func (w *Worker) newSource(s Source, share int64) *source {
+	objects := counting{s.Objects, s.Bucket, w.m}
 	src := &source{
-		Source: s, fetcher: fetch.New(counting{s.Objects, s.Bucket, w.m}, w.Concurrency+walksAtOnce*aheadDigests),
-		logs: fetch.NewWorkers(w.Concurrency), budget: w.budget.Share(share), walks: semaphore.NewWeighted(walksAtOnce),
+		Source: s, digests: fetch.New(objects, walksAtOnce*aheadDigests), logs: fetch.New(objects, w.Concurrency),
+		workers: fetch.NewWorkers(w.Concurrency), budget: w.budget.Share(share), walks: semaphore.NewWeighted(walksAtOnce),
 		listed: map[trail.Place]bool{}, err: ErrNotListed,
 	}
-	src.fetcher.Plain = s.IsCopy()
+	src.digests.Plain, src.logs.Plain = s.IsCopy(), s.IsCopy()
 	src.finder = &discover.Finder{
 		Objects: s.Objects, Source: s.Source, Concurrency: 16,
 		Keep: func(p trail.Place) bool {
@@ -152,7 +155,7 @@ func (w *Worker) follower(s *source, name trail.Chain) *follower {
 
 func (w *Worker) newFollower(s *source, name trail.Chain) *follower {
 	return &follower{
-		Worker: w, source: s, fetcher: s.fetcher, name: name, emitted: map[trail.Object]bool{}, bad: map[string]bool{}, repeated: map[string]string{},
+		Worker: w, source: s, name: name, emitted: map[trail.Object]bool{}, bad: map[string]bool{}, repeated: map[string]string{},
 		known: map[trail.DigestKey]discover.Digest{}, waiting: map[trail.DigestKey][]func(error){}, hinted: map[trail.DigestKey]bool{},
 	}
 }
