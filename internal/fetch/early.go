@@ -24,7 +24,7 @@ type Answer struct {
 }
 
 // Ask asks for an object whose turn will come, unless no place is free: then
-// it returns nil. A quarter of the places is left to those whose turn it is, so
+// it returns nil. An eighth of the places is left to those whose turn it is, so
 // that these never wait for each other. Whoever asks must call Drop in the end.
 func (f *Fetcher) Ask(ctx context.Context, o trail.Object) *Answer {
 	select {

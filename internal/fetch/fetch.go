@@ -40,7 +40,7 @@ type Fetcher struct {
 // New returns a Fetcher that runs at most concurrency reads at once, one where
 // that is less.
 func New(o Objects, concurrency int) *Fetcher {
-	early := concurrency * 3 / 4
+	early := concurrency * 7 / 8
 	return &Fetcher{
 		Objects: o, MaxDigest: DefaultMaxDigest, MaxLog: DefaultMaxLog,
 		places: make(chan struct{}, max(concurrency, 1)), early: make(chan struct{}, max(early, 0)), asking: NewWorkers(early),
