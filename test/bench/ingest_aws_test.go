@@ -8,8 +8,8 @@ import (
 )
 
 // ingestS3Rows run the built ingest once over a bucket; its events go to
-// /dev/null. The same number of log files lies in one chain, which is followed
-// digest by digest, and in many side by side.
+// /dev/null. The same number of log files lies in one chain, whose digests are
+// dealt with one by one, and in many side by side.
 func ingestS3Rows(full bool) (rows []row) {
 	for _, latency := range []time.Duration{0, 30 * time.Millisecond} {
 		for _, s := range []site{

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"fmt"
 	"io"
@@ -67,7 +68,7 @@ func (b *book) table(part string, units ...string) (string, error) {
 	line(head)
 	line(rule)
 	for _, r := range rows {
-		cells := []string{strings.ReplaceAll(r.name, "/", ", ")}
+		cells := []string{strings.ReplaceAll(cmp.Or(r.name, r.part), "/", ", ")}
 		if several {
 			cells = append(cells, strconv.Itoa(r.cores))
 		}
