@@ -25,6 +25,7 @@ func (d Digest) Object() trail.Object {
 // steers nothing; Foreign is told of it.
 func (f *Finder) Digests(ctx context.Context, bucket string, p trail.Place, from, until time.Time) (map[trail.Chain][]Digest, error) {
 	found := map[trail.Chain][]Digest{}
+	var names trail.Chain // whose strings all its digests share, so that each may let go of its key
 	past := p.Day(trail.DigestFolder, until.AddDate(0, 0, 1))
 	for o, err := range f.Objects.List(ctx, bucket, p.Folder(trail.DigestFolder), p.Day(trail.DigestFolder, from)) {
 		if err != nil {
@@ -41,6 +42,10 @@ func (f *Finder) Digests(ctx context.Context, bucket string, p trail.Place, from
 		case err != nil || k.Place != p:
 			f.Foreign(p, o, "in a digest folder, and named like no digest of it")
 		case !k.End.After(until):
+			if k.Chain == names {
+				k.Chain = names
+			}
+			names = k.Chain
 			found[k.Chain] = append(found[k.Chain], Digest{DigestKey: k, Bucket: bucket})
 		}
 	}

@@ -18,7 +18,7 @@ import (
 type chain struct {
 	*run
 	name   trail.Chain       // with the place of its newest digest
-	items  []discover.Digest // oldest first; nil once the chain is walked
+	items  []discover.Digest // oldest first; nil once the walk has begun
 	newest time.Time         // the end of the last of them
 	oldest time.Time         // the end of the first that is selected; zero where none is
 	silent bool              // nothing is reported: walked for what it lists
@@ -34,8 +34,8 @@ type chain struct {
 func newChain(r *run, items []discover.Digest) *chain {
 	slices.SortStableFunc(items, func(a, b discover.Digest) int { return a.End.Compare(b.End) })
 	c := &chain{run: r, name: items[len(items)-1].Chain, items: items, newest: items[len(items)-1].End}
-	if s := c.selected(); len(s) > 0 {
-		c.oldest = s[len(s)-1].End
+	if first, last := c.bounds(); first < last {
+		c.oldest = items[first].End
 	}
 	return c
 }
@@ -52,33 +52,29 @@ func (c *chain) inRange(end time.Time) bool {
 	return end.After(c.Start) && end.Add(-window).Before(c.End)
 }
 
-// selected returns the digests to read, newest first: those of the asked range
+// selected turns the items into the digests to read, newest first: those of the asked range
 // and one neighbour at each end. The neighbours are read for what they say
 // (the newer one repeats the signature of the last in the range, both may list
 // log files of the range's edges, the older one shows where a gap began), and
 // nothing is reported of them.
 func (c *chain) selected() []discover.Digest {
-	first, last := -1, -1
-	for i, l := range c.items {
-		if c.inRange(l.End) {
-			if first < 0 {
-				first = i
-			}
-			last = i
-		}
-	}
-	if first < 0 {
-		return nil
-	}
-	if first > 0 {
-		first--
-	}
-	if last+1 < len(c.items) {
-		last++
-	}
-	out := slices.Clone(c.items[first : last+1])
+	first, last := c.bounds()
+	out := c.items[first:last:last]
+	c.items = nil // of ten years there are very many
 	slices.Reverse(out)
 	return out
+}
+
+// bounds returns where among the items the selected ones begin and end.
+func (c *chain) bounds() (first, last int) {
+	asked := func(l discover.Digest) bool { return c.inRange(l.End) }
+	first = slices.IndexFunc(c.items, asked)
+	if first < 0 {
+		return 0, 0
+	}
+	for last = len(c.items); !asked(c.items[last-1]); last-- {
+	}
+	return max(first-1, 0), min(last+1, len(c.items))
 }
 
 // fetched is what reading a digest gave.

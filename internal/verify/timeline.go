@@ -13,10 +13,17 @@ type timeline struct {
 	segments []report.Segment
 }
 
+// add adds a segment. One that meets the last, as the hours of a whole chain
+// do, makes that longer.
 func (t *timeline) add(start, end time.Time, s report.State) {
-	if start.Before(end) {
-		t.segments = append(t.segments, report.Segment{Start: start.UTC(), End: end.UTC(), State: s})
+	if !start.Before(end) {
+		return
 	}
+	if n := len(t.segments); n > 0 && t.segments[n-1].State == s && t.segments[n-1].Start.Equal(end) {
+		t.segments[n-1].Start = start.UTC()
+		return
+	}
+	t.segments = append(t.segments, report.Segment{Start: start.UTC(), End: end.UTC(), State: s})
 }
 
 const nStates = 6

@@ -39,11 +39,12 @@ type walk struct {
 }
 
 func (c *chain) walk(ctx context.Context) error {
-	w := &walk{chain: c, todo: c.selected(), places: map[trail.Object]bool{}}
-	c.Progress.DigestsListed.Add(int64(len(w.todo)))
+	w := &walk{chain: c, places: map[trail.Object]bool{}}
 	for _, l := range c.items {
 		w.places[folderOf(l.Bucket, l.Chain.Place)] = true
 	}
+	w.todo = c.selected()
+	c.Progress.DigestsListed.Add(int64(len(w.todo)))
 	w.fetchAhead(ctx)
 	defer func() { w.stop() }()
 	for ctx.Err() == nil && w.step(ctx) {
