@@ -8,6 +8,7 @@ package awsapi
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -144,9 +145,20 @@ func httpClient(o Options) *awshttp.BuildableClient {
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = connectTimeout }).
 		WithTransportOptions(func(t *http.Transport) {
 			t.DisableCompression = true
+			withoutHTTP2(t)
 			t.MaxIdleConns = 0 // no limit but that of each host
 			t.MaxIdleConnsPerHost = o.Concurrency
 		}), o.IdleTimeout)
+}
+
+// withoutHTTP2 speaks HTTP/1.1, as S3 does: of HTTP/2 megabytes of each answer
+// that waits unread would lie in memory.
+func withoutHTTP2(t *http.Transport) {
+	t.ForceAttemptHTTP2 = false
+	t.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
+	if t.TLSClientConfig != nil {
+		t.TLSClientConfig.NextProtos = nil // a transport that was cloned offers it already
+	}
 }
 
 // withPatience returns a client that waits so long for the next byte.

@@ -11,35 +11,65 @@ import (
 // stops, calls under way are cancelled and waited for.
 func Ahead[T, R any](ctx context.Context, n int, items iter.Seq[T], get func(context.Context, T) R) iter.Seq2[T, R] {
 	return func(yield func(T, R) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		next, stop := iter.Pull(items)
-		calls := NewWorkers(n)
-		defer calls.Wait()
-		defer stop()
-		defer cancel()
-
-		type call struct {
-			item   T
-			result chan R
-		}
-		var queue []call // at most n
-		fill := func() {
-			for len(queue) < max(n, 1) { // with no place at all nothing would be read, and silently
-				item, ok := next()
-				if !ok {
-					return
-				}
-				c := call{item, make(chan R, 1)}
-				queue = append(queue, c)
-				calls.Go(func() { c.result <- get(ctx, c.item) })
-			}
-		}
-		for fill(); len(queue) > 0; fill() {
-			c := queue[0]
-			queue = queue[1:]
-			if !yield(c.item, <-c.result) {
-				return
-			}
+		c := Begin(ctx, n, items, get)
+		defer c.End()
+		for item, result, ok := c.Next(); ok && yield(item, result); item, result, ok = c.Next() {
 		}
 	}
+}
+
+// Calls are those of Ahead, for a consumer that has other work while the next
+// result is not there. It is one goroutine's.
+type Calls[T, R any] struct {
+	ctx     context.Context
+	cancel  func()
+	next    func() (T, bool)
+	stop    func()
+	get     func(context.Context, T) R
+	most    int
+	workers *Workers
+	queue   []call[T, R] // at most most
+}
+
+type call[T, R any] struct {
+	item   T
+	result chan R
+}
+
+// Begin begins what Ahead does with the first Next; End must follow.
+func Begin[T, R any](ctx context.Context, n int, items iter.Seq[T], get func(context.Context, T) R) *Calls[T, R] {
+	c := &Calls[T, R]{get: get, most: max(n, 1), workers: NewWorkers(n)} // with no place at all nothing would be read, and silently
+	c.ctx, c.cancel = context.WithCancel(ctx)
+	c.next, c.stop = iter.Pull(items)
+	return c
+}
+
+// Next waits for the next result; false after the last. It frees the place of
+// the one before.
+func (c *Calls[T, R]) Next() (item T, result R, ok bool) {
+	for len(c.queue) < c.most {
+		item, ok := c.next()
+		if !ok {
+			break
+		}
+		made := call[T, R]{item, make(chan R, 1)}
+		c.queue = append(c.queue, made)
+		c.workers.Go(func() { made.result <- c.get(c.ctx, made.item) })
+	}
+	if len(c.queue) == 0 {
+		return item, result, false
+	}
+	first := c.queue[0]
+	c.queue = c.queue[1:]
+	return first.item, <-first.result, true
+}
+
+// Ready reports whether Next would not wait.
+func (c *Calls[T, R]) Ready() bool { return len(c.queue) > 0 && len(c.queue[0].result) > 0 }
+
+// End cancels the calls under way and waits for them.
+func (c *Calls[T, R]) End() {
+	c.cancel()
+	c.stop()
+	c.workers.Wait()
 }

@@ -3,7 +3,8 @@ package fetch
 import (
 	"context"
 	"io"
-	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/trailseal/trailseal/pkg/trail"
 )
@@ -11,17 +12,21 @@ import (
 // Answer is that to a request made before the object's turn: so the latency of
 // many is waited for at once, while none of their bytes come to lie in memory
 // but what the connection holds. It holds one of the fetcher's places until it
-// is read to its end or dropped.
+// is read to its end or dropped, which it is by itself if nobody reads it for
+// long: whose turn does not come must not hold up others.
 type Answer struct {
 	object trail.Object
 	cancel context.CancelFunc
 	places [2]chan struct{}
+	timer  *time.Timer
+	ended  atomic.Bool   // taken or dropped
 	came   chan struct{} // closed when what follows is known
 	body   io.ReadCloser
 	meta   map[string]string
 	err    error
-	once   sync.Once // taken or dropped
 }
+
+const unreadMost = 10 * time.Second
 
 // Ask asks for an object whose turn will come, unless no place is free: then
 // it returns nil. An eighth of the places is left to those whose turn it is, so
@@ -40,6 +45,7 @@ func (f *Fetcher) Ask(ctx context.Context, o trail.Object) *Answer {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	a := &Answer{object: o, cancel: cancel, places: [2]chan struct{}{f.places, f.early}, came: make(chan struct{})}
+	a.timer = time.AfterFunc(unreadMost, a.Drop)
 	f.asking.Go(func() {
 		defer close(a.came)
 		a.body, a.meta, a.err = f.Objects.Get(ctx, o)
@@ -53,17 +59,15 @@ func (f *Fetcher) Wait() { f.asking.Wait() }
 // Drop ends an answer that was not read; of any other it does nothing, nor of
 // nil.
 func (a *Answer) Drop() {
-	if a == nil {
-		return
-	}
-	a.once.Do(func() {
+	if a != nil && a.ended.CompareAndSwap(false, true) {
 		a.cancel()
 		<-a.came
 		a.end()
-	})
+	}
 }
 
 func (a *Answer) end() {
+	a.timer.Stop()
 	if a.err == nil {
 		a.body.Close()
 	}
@@ -73,25 +77,34 @@ func (a *Answer) end() {
 	}
 }
 
-// read hands the body to use, once. It reports whether that settles it: an
-// answer that never came, or broke off while it waited for its turn, says
-// nothing about the object, which is then asked for anew.
+// read hands the body to use, once. It reports whether that settles it. An
+// answer that came before its turn and is no good, or broke off while it
+// waited, says nothing about the object, which is then asked for anew; a
+// failure of a request that was still under way is as good as that of another,
+// but that nothing is there is said only of the time when it was asked for.
 func (a *Answer) read(ctx context.Context, o trail.Object, use func(io.Reader, map[string]string) error) (settled bool, err error) {
-	if a == nil || a.object != o {
+	if a == nil || a.object != o || !a.ended.CompareAndSwap(false, true) {
 		return false, nil
 	}
-	a.once.Do(func() {
+	defer a.end()
+	late := false
+	select {
+	case <-a.came:
+	default:
+		late = true
 		select {
 		case <-a.came:
 		case <-ctx.Done():
 			a.cancel()
 			<-a.came
 		}
-		defer a.end()
-		if a.err == nil && ctx.Err() == nil {
-			err = use(a.body, a.meta)
-			settled = err == nil || !worthRetrying(ctx, err)
-		}
-	})
-	return settled, err
+	}
+	switch {
+	case ctx.Err() != nil:
+		return false, nil
+	case a.err != nil:
+		return late && !IsFact(a.err), a.err
+	}
+	err = use(a.body, a.meta)
+	return err == nil || !worthRetrying(ctx, err), err
 }

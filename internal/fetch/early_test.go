@@ -16,7 +16,7 @@ import (
 )
 
 // What is asked for early is asked for once, at once, and is as good as any
-// other answer. One that failed says nothing: the object's turn comes.
+// other answer. One that failed before its turn says nothing.
 func TestEarly(t *testing.T) {
 	const latency = time.Second
 	boom := errors.New("connection reset")
@@ -29,13 +29,15 @@ func TestEarly(t *testing.T) {
 		took  time.Duration // since its turn came
 		want  error
 	}{
-		{"long there", testtrail.Fault{}, false, time.Hour, 1, 0, nil},
+		{"there", testtrail.Fault{}, false, 9 * time.Second, 1, 0, nil},
+		{"given up", testtrail.Fault{}, false, time.Hour, 2, latency, nil},
 		{"on its way", testtrail.Fault{}, false, latency / 4, 1, latency * 3 / 4, nil},
-		{"failed", testtrail.Fault{Err: boom, Times: 1}, false, time.Hour, 2, latency, nil},
-		{"broke off", testtrail.Fault{Err: boom, Cut: 40, Times: 1}, false, time.Hour, 2, latency, nil},
-		{"came later", testtrail.Fault{}, true, time.Hour, 2, latency, nil},
-		{"refused", testtrail.Fault{Err: fs.ErrPermission}, false, time.Hour, 2, latency, fs.ErrPermission},
-		{"refused on the way", testtrail.Fault{Err: fs.ErrPermission, Cut: 40}, false, time.Hour, 1, 0, fs.ErrPermission},
+		{"fails on its way", testtrail.Fault{Err: boom}, false, latency / 4, 1, latency * 3 / 4, boom},
+		{"failed", testtrail.Fault{Err: boom, Times: 1}, false, 2 * latency, 2, latency, nil},
+		{"broke off", testtrail.Fault{Err: boom, Cut: 40, Times: 1}, false, 2 * latency, 2, latency, nil},
+		{"was not there", testtrail.Fault{}, true, 2 * latency, 2, latency, nil},
+		{"refused", testtrail.Fault{Err: fs.ErrPermission}, false, 2 * latency, 2, latency, fs.ErrPermission},
+		{"refused on the way", testtrail.Fault{Err: fs.ErrPermission, Cut: 40}, false, 2 * latency, 1, 0, fs.ErrPermission},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -177,11 +179,11 @@ func (b body) Close() error {
 
 // Whoever drops an answer or ends waits for no server, and nothing stays open.
 func TestEarlyDropped(t *testing.T) {
-	for name, idle := range map[string]time.Duration{"there": 2 * time.Hour, "on its way": time.Minute} {
+	for name, idle := range map[string]time.Duration{"there": 5 * time.Second, "on its way": time.Second, "given up": time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := newHour(t)
-				h.Latency = time.Hour
+				h.Latency = 2 * time.Second
 				c := &closing{Objects: h}
 				f := fetch.New(c, 4)
 				ctx, cancel := context.WithCancel(t.Context())

@@ -32,6 +32,9 @@ type follower struct {
 	// repeated are signatures of digests, by key, that were proven by their
 	// successors when these were there before them.
 	repeated map[string]string
+	// pace is of how many digests the logs are asked for ahead. A chain that
+	// waits, or has holes, asks for none in vain; one that goes on, for ever more.
+	pace int
 
 	mu      sync.Mutex      // guards what follows
 	head    head            // written by the goroutine that follows, which reads it freely
@@ -48,23 +51,6 @@ type follower struct {
 	// because of that.
 	recalled time.Time
 	gaps     int
-}
-
-// pending returns the known digests that are not dealt with, oldest first.
-func (f *follower) pending() []discover.Digest {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var list []discover.Digest
-	for key, d := range f.known {
-		if f.isPast(key) {
-			delete(f.known, key)
-			f.settleLocked(key, nil)
-			continue
-		}
-		list = append(list, d)
-	}
-	slices.SortFunc(list, func(a, b discover.Digest) int { return a.End.Compare(b.End) })
-	return list
 }
 
 // errWaits: the newest digest of a copy has no signature yet.
@@ -94,64 +80,70 @@ func (f *follower) follow(ctx context.Context) error {
 // got is a digest with what was read of it.
 type got struct {
 	discover.Digest
-	at    trail.Object
-	file  fetch.File
-	later bool // large: read when its turn has come, one at a time
-	err   error
-	asked []*fetch.Answer // of its first logs; nil: dealt with already
+	at     trail.Object
+	file   fetch.File
+	later  bool // large: read when its turn has come, one at a time
+	err    error
+	proven *prove.Answer   // by its own signature, before its turn; nil: not yet, or not by that
+	asked  []*fetch.Answer // of its first logs, before their turn; nil: in their turn
 }
 
 // followList goes along a list. The digests are fetched ahead, and what they
 // list is asked for ahead; each is judged when the one after it is there, too,
 // since that one repeats its signature.
 func (f *follower) followList(ctx context.Context, list []discover.Digest) error {
+	ctx, cancel := context.WithCancel(ctx)
+	calls := fetch.Begin(ctx, aheadDigests, slices.Values(list), f.get)
+	defer calls.End()
 	var queue []*got // oldest first
 	defer func() { dropAll(queue) }()
-	first := func() (err error) {
-		var newer *got
-		if len(queue) > 1 {
-			newer = queue[1]
-		}
-		if err = f.take(ctx, *queue[0], newer); err == nil {
-			dropAll(queue[:1])
-			queue = queue[1:]
-		}
-		return err
-	}
-	for d, g := range fetch.Ahead(ctx, aheadDigests, slices.Values(list), f.get) {
-		g.Digest = d
-		queue = append(queue, &g)
-		for !f.ask(ctx, queue) && len(queue) > 1 {
-			if err := first(); err != nil {
-				return err
+	defer cancel()
+	for {
+		for len(queue) < 2 || f.ask(ctx, queue) && calls.Ready() {
+			d, g, ok := calls.Next()
+			if !ok {
+				break
 			}
+			g.Digest = d
+			queue = append(queue, &g)
 		}
-	}
-	for len(queue) > 0 {
-		if err := first(); err != nil {
+		if len(queue) == 0 {
+			return ctx.Err()
+		}
+		if err := f.takeFirst(ctx, queue); err != nil {
+			f.pace = 0
 			return err
 		}
-		f.ask(ctx, queue)
+		dropAll(queue[:1])
+		queue = queue[1:]
+		f.pace = min(2*f.pace+2, aheadDigests)
 	}
-	return ctx.Err()
 }
 
-// ask asks for the logs of the digests in the queue, oldest first, and reports
-// whether there is room for more. Nothing of these digests is proven yet:
-// what lies elsewhere than their chain's logs is not asked for, and what comes
-// waits, unread, for its digest's turn.
+func (f *follower) takeFirst(ctx context.Context, queue []*got) error {
+	var newer *got
+	if len(queue) > 1 {
+		newer = queue[1]
+	}
+	return f.take(ctx, *queue[0], newer)
+}
+
+// ask asks for the logs of digests in the queue, oldest first, and reports
+// whether there is room for more. It goes no further than the first that its
+// own signature does not prove, or whoever may write to the bucket could make
+// the worker ask for anything.
 func (f *follower) ask(ctx context.Context, queue []*got) (more bool) {
 	if f.source.IsCopy() {
 		return false // a folder answers at once
 	}
-	for _, g := range queue {
-		d := g.file.Digest
-		if d == nil || g.err != nil {
-			continue
+	for _, g := range queue[:min(f.pace, len(queue))] {
+		if !f.provesItself(ctx, g) {
+			return false
 		}
+		d := g.file.Digest
 		for _, l := range d.Logs[len(g.asked):] {
 			var a *fetch.Answer
-			if name := l.Location(); !f.emitted[name] && f.isOwn(name) {
+			if name := l.Location(); !f.emitted[name] && d.CheckLog(l, f.name.Place) == nil {
 				if a = f.source.logs.Ask(ctx, name); a == nil {
 					return false
 				}
@@ -159,14 +151,16 @@ func (f *follower) ask(ctx context.Context, queue []*got) (more bool) {
 			g.asked = append(g.asked, a)
 		}
 	}
-	return len(queue) <= aheadDigests
+	return len(queue) < f.pace
 }
 
-// isOwn reports whether a location is one of the chain's logs, as CloudTrail
-// names them.
-func (f *follower) isOwn(log trail.Object) bool {
-	k, err := trail.ParseLogKey(log.Key)
-	return err == nil && log.Bucket == f.source.Bucket && k.Place == f.name.Place
+func (f *follower) provesItself(ctx context.Context, g *got) bool {
+	if g.proven == nil && g.err == nil && !g.later {
+		if a := prove.Digest(ctx, f.keys, prove.Question{Key: g.DigestKey, At: g.at, File: g.file}); a.Proven {
+			g.proven = &a
+		}
+	}
+	return g.proven != nil
 }
 
 func dropAll(queue []*got) {
@@ -178,7 +172,7 @@ func dropAll(queue []*got) {
 }
 
 // aheadDigests is how many digests of a chain are fetched ahead, and how many
-// of these wait for their turn while their logs are asked for.
+// more wait for their turn while their logs are asked for.
 const aheadDigests = 16
 
 func (f *follower) get(ctx context.Context, d discover.Digest) got {
@@ -261,6 +255,9 @@ func (f *follower) take(ctx context.Context, g got, newer *got) error {
 }
 
 func (f *follower) judge(ctx context.Context, g got, newer *got) prove.Answer {
+	if g.proven != nil {
+		return *g.proven
+	}
 	q := prove.Question{Key: g.DigestKey, At: g.at, File: g.file, Err: g.err}
 	if newer != nil && newer.err == nil && newer.file.Digest != nil {
 		p := newer.file.Digest.Previous

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 
@@ -145,6 +146,23 @@ func (f *follower) announce(d discover.Digest, dealt func(error)) {
 	if done && dealt != nil {
 		dealt(nil)
 	}
+}
+
+// pending returns the known digests that are not dealt with, oldest first.
+func (f *follower) pending() []discover.Digest {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var list []discover.Digest
+	for key, d := range f.known {
+		if f.isPast(key) {
+			delete(f.known, key)
+			f.settleLocked(key, nil)
+			continue
+		}
+		list = append(list, d)
+	}
+	slices.SortFunc(list, func(a, b discover.Digest) int { return a.End.Compare(b.End) })
+	return list
 }
 
 // settleLocked tells who waits for a digest. The functions never block.
