@@ -26,7 +26,8 @@ type Answer struct {
 	err    error
 }
 
-const unreadMost = 10 * time.Second
+// MaxUnread is how long an answer waits to be read.
+const MaxUnread = 10 * time.Second
 
 // Ask asks for an object whose turn will come, unless no place is free: then
 // it returns nil. An eighth of the places is left to those whose turn it is, so
@@ -45,7 +46,7 @@ func (f *Fetcher) Ask(ctx context.Context, o trail.Object) *Answer {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	a := &Answer{object: o, cancel: cancel, places: [2]chan struct{}{f.places, f.early}, came: make(chan struct{})}
-	a.timer = time.AfterFunc(unreadMost, a.Drop)
+	a.timer = time.AfterFunc(MaxUnread, a.Drop)
 	f.asking.Go(func() {
 		defer close(a.came)
 		a.body, a.meta, a.err = f.Objects.Get(ctx, o)

@@ -177,6 +177,32 @@ func TestChainThatStandsHoldsNoPlaces(t *testing.T) {
 	})
 }
 
+// A chain whose sink is slow asks for little that it would have to ask for anew.
+func TestSlowSinkAsksForLittle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const digests, logs = 60, 4
+		s := newSite(t, 0)
+		for range digests {
+			s.c.Hour(s.logs(logs)...)
+		}
+		s.Latency, s.cfg.Concurrency = 30*time.Millisecond, 160
+		sink := s.cfg.Sink
+		s.cfg.Sink = sinkFunc(func(ctx context.Context, b trail.Batch) error {
+			time.Sleep(12 * time.Second)
+			return sink.Emit(ctx, b)
+		})
+		g := s.count()
+		s.run(t)
+		if n := g.all.Load(); n > (digests+aheadDigests)*logs {
+			t.Errorf("%d GETs of %d logs", n, digests*logs)
+		}
+		s.expect(t, s.want())
+		s.once(t)
+	})
+}
+
+const aheadDigests = 16 // as internal/ingest has it
+
 // A digest that is slow to come holds up none of those before it.
 func TestSlowDigestHoldsUpNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -33,7 +33,8 @@ type follower struct {
 	// successors when these were there before them.
 	repeated map[string]string
 	// pace is of how many digests the logs are asked for ahead. A chain that
-	// waits, or has holes, asks for none in vain; one that goes on, for ever more.
+	// waits, has holes, or whose sinks are slow, asks for none in vain; one that
+	// goes on asks for ever more.
 	pace int
 
 	mu      sync.Mutex      // guards what follows
@@ -110,13 +111,15 @@ func (f *follower) followList(ctx context.Context, list []discover.Digest) error
 		if len(queue) == 0 {
 			return ctx.Err()
 		}
+		began := time.Now()
 		if err := f.takeFirst(ctx, queue); err != nil {
 			f.pace = 0
 			return err
 		}
 		dropAll(queue[:1])
 		queue = queue[1:]
-		f.pace = min(2*f.pace+2, aheadDigests)
+		inTime := fetch.MaxUnread / 2 / (time.Since(began) + 1) // at this speed
+		f.pace = min(2*f.pace+2, aheadDigests, int(inTime))
 	}
 }
 
