@@ -71,7 +71,8 @@ func (w *wiring) as(ctx context.Context, role awsapi.Role) (*awsapi.Client, erro
 		return c, nil
 	}
 	client, err := awsapi.Load(ctx, awsapi.Options{
-		Profile: w.Profile, ExpectedBucketOwner: w.ExpectedBucketOwner, Concurrency: w.Concurrency, OnRequest: w.counted, Role: role,
+		Profile: w.Profile, ExpectedBucketOwner: w.ExpectedBucketOwner, OnRequest: w.counted, Role: role,
+		Concurrency: 2 * w.Concurrency, // as many again are asked for before their turn
 	})
 	if err != nil {
 		return nil, err

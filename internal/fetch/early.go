@@ -11,13 +11,13 @@ import (
 
 // Answer is that to a request made before the object's turn: so the latency of
 // many is waited for at once, while none of their bytes come to lie in memory
-// but what the connection holds. It holds one of the fetcher's places until it
-// is read to its end or dropped, which it is by itself if nobody reads it for
-// long: whose turn does not come must not hold up others.
+// but what the connection holds. It holds a place until it is read to its end or
+// dropped, which it is by itself if nobody reads it for long: a chain that
+// stands leaves the places to others.
 type Answer struct {
 	object trail.Object
 	cancel context.CancelFunc
-	places [2]chan struct{}
+	place  chan struct{}
 	timer  *time.Timer
 	ended  atomic.Bool   // taken or dropped
 	came   chan struct{} // closed when what follows is known
@@ -29,23 +29,18 @@ type Answer struct {
 // MaxUnread is how long an answer waits to be read.
 const MaxUnread = 10 * time.Second
 
-// Ask asks for an object whose turn will come, unless no place is free: then
-// it returns nil. An eighth of the places is left to those whose turn it is, so
-// that these never wait for each other. Whoever asks must call Drop in the end.
+// Ask asks for an object whose turn will come, unless as many answers as the
+// fetcher has places wait to be read: then it returns nil. These places are
+// their own, so that nobody whose turn it is waits for one whose turn is not.
+// Whoever asks must call Drop in the end.
 func (f *Fetcher) Ask(ctx context.Context, o trail.Object) *Answer {
 	select {
 	case f.early <- struct{}{}:
 	default:
 		return nil
 	}
-	select {
-	case f.places <- struct{}{}:
-	default:
-		<-f.early
-		return nil
-	}
 	ctx, cancel := context.WithCancel(ctx)
-	a := &Answer{object: o, cancel: cancel, places: [2]chan struct{}{f.places, f.early}, came: make(chan struct{})}
+	a := &Answer{object: o, cancel: cancel, place: f.early, came: make(chan struct{})}
 	a.timer = time.AfterFunc(MaxUnread, a.Drop)
 	f.asking.Go(func() {
 		defer close(a.came)
@@ -73,9 +68,7 @@ func (a *Answer) end() {
 		a.body.Close()
 	}
 	a.cancel()
-	for _, p := range a.places {
-		<-p
-	}
+	<-a.place
 }
 
 // read hands the body to use, once. It reports whether that settles it. An

@@ -89,14 +89,22 @@ func TestEarlyOfAnother(t *testing.T) {
 	}
 }
 
-// An eighth of the places is left to those whose turn it is, and each comes
-// back when its answer is read or dropped.
+// As many may be asked for as are read at once, beside those: whose turn it is
+// waits for none of them. Each place comes back when its answer is read or
+// dropped.
 func TestEarlyPlaces(t *testing.T) {
-	for limit, want := range map[int]int{0: 0, 1: 0, 2: 1, 4: 3, 160: 140} {
+	for limit, want := range map[int]int{0: 1, 1: 1, 2: 2, 160: 160} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHour(t)
+			h.Latency = time.Second
 			f := fetch.New(h, limit)
 			for range 3 {
+				done := make(chan error)
+				for range want {
+					go func() { _, err := f.Log(t.Context(), h.log); done <- err }()
+				}
+				synctest.Wait()
+				began := time.Now()
 				var asked []*fetch.Answer
 				for a := f.Ask(t.Context(), h.log.Location()); a != nil; a = f.Ask(t.Context(), h.log.Location()) {
 					asked = append(asked, a)
@@ -104,8 +112,10 @@ func TestEarlyPlaces(t *testing.T) {
 				if len(asked) != want {
 					t.Errorf("limit %d: %d early, want %d", limit, len(asked), want)
 				}
-				if _, err := f.Log(t.Context(), h.log); err != nil {
-					t.Error(err)
+				for range want {
+					if err := <-done; err != nil {
+						t.Error(err)
+					}
 				}
 				for i, a := range asked {
 					if i%2 == 0 {
@@ -118,38 +128,13 @@ func TestEarlyPlaces(t *testing.T) {
 					a.Drop()
 					a.Drop()
 				}
+				if took := time.Since(began); took != time.Second {
+					t.Errorf("limit %d: took %s", limit, took)
+				}
 			}
 			f.Wait()
 		})
 	}
-}
-
-// Those whose turn it is leave no place: nobody asks early, and nobody waits.
-func TestEarlyYields(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHour(t)
-		h.Latency = time.Second
-		f := fetch.New(h, 2)
-		done := make(chan error)
-		for range 2 {
-			go func() { _, err := f.Log(t.Context(), h.log); done <- err }()
-		}
-		synctest.Wait()
-		if a := f.Ask(t.Context(), h.log.Location()); a != nil {
-			t.Error("asked")
-		}
-		for range 2 {
-			if err := <-done; err != nil {
-				t.Error(err)
-			}
-		}
-		a := f.Ask(t.Context(), h.log.Location())
-		if a == nil {
-			t.Error("not asked")
-		}
-		a.Drop()
-		f.Wait()
-	})
 }
 
 // closing counts the bodies that are open.

@@ -32,7 +32,7 @@ type Fetcher struct {
 	Early *Answer
 
 	places chan struct{}
-	early  chan struct{} // the places that Ask may take
+	early  chan struct{} // places of what Ask asked for
 	asking *Workers
 	large  chan struct{} // held by the one large digest in memory
 }
@@ -40,10 +40,10 @@ type Fetcher struct {
 // New returns a Fetcher that runs at most concurrency reads at once, one where
 // that is less.
 func New(o Objects, concurrency int) *Fetcher {
-	early := concurrency * 7 / 8
+	concurrency = max(concurrency, 1)
 	return &Fetcher{
 		Objects: o, MaxDigest: DefaultMaxDigest, MaxLog: DefaultMaxLog,
-		places: make(chan struct{}, max(concurrency, 1)), early: make(chan struct{}, max(early, 0)), asking: NewWorkers(early),
+		places: make(chan struct{}, concurrency), early: make(chan struct{}, concurrency), asking: NewWorkers(concurrency),
 		large: make(chan struct{}, 1),
 	}
 }

@@ -119,7 +119,7 @@ func (f *follower) followList(ctx context.Context, list []discover.Digest) error
 		dropAll(queue[:1])
 		queue = queue[1:]
 		inTime := fetch.MaxUnread / 2 / (time.Since(began) + 1) // at this speed
-		f.pace = min(2*f.pace+2, aheadDigests, int(inTime))
+		f.pace = min(2*f.pace+2, maxPace, int(inTime))
 	}
 }
 
@@ -174,9 +174,13 @@ func dropAll(queue []*got) {
 	}
 }
 
-// aheadDigests is how many digests of a chain are fetched ahead, and how many
-// more wait for their turn while their logs are asked for.
-const aheadDigests = 16
+// aheadDigests is how many digests of a chain are fetched ahead, maxPace how
+// many wait for their turn while their logs are asked for: these are small, or
+// have no place.
+const (
+	aheadDigests = 10
+	maxPace      = 16
+)
 
 func (f *follower) get(ctx context.Context, d discover.Digest) got {
 	o := d.Object()

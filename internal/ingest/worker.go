@@ -117,7 +117,7 @@ func (w *Worker) Run(ctx context.Context) (Outcome, error) {
 }
 
 // walksAtOnce bounds the chains under way, and with them the digests held.
-const walksAtOnce = 32
+const walksAtOnce = 64
 
 func (w *Worker) newSource(s Source, share int64) *source {
 	objects := counting{s.Objects, s.Bucket, w.m}
@@ -155,7 +155,7 @@ func (w *Worker) follower(s *source, name trail.Chain) *follower {
 
 func (w *Worker) newFollower(s *source, name trail.Chain) *follower {
 	return &follower{
-		Worker: w, source: s, name: name, pace: aheadDigests, emitted: map[trail.Object]bool{}, bad: map[string]bool{}, repeated: map[string]string{},
+		Worker: w, source: s, name: name, pace: maxPace, emitted: map[trail.Object]bool{}, bad: map[string]bool{}, repeated: map[string]string{},
 		known: map[trail.DigestKey]discover.Digest{}, waiting: map[trail.DigestKey][]func(error){}, hinted: map[trail.DigestKey]bool{},
 	}
 }
