@@ -94,7 +94,9 @@ type got struct {
 // since that one repeats its signature.
 func (f *follower) followList(ctx context.Context, list []discover.Digest) error {
 	ctx, cancel := context.WithCancel(ctx)
-	calls := fetch.Begin(ctx, aheadDigests, slices.Values(list), f.get)
+	n, done := f.source.depth()
+	defer done()
+	calls := fetch.Begin(ctx, n, slices.Values(list), f.get)
 	defer calls.End()
 	var queue []*got // oldest first
 	defer func() { dropAll(queue) }()
@@ -174,13 +176,9 @@ func dropAll(queue []*got) {
 	}
 }
 
-// aheadDigests is how many digests of a chain are fetched ahead, maxPace how
-// many wait for their turn while their logs are asked for: these are small, or
-// have no place.
-const (
-	aheadDigests = 10
-	maxPace      = 16
-)
+// maxPace is how many digests wait for their turn while their logs are asked
+// for: these are small, or have no place.
+const maxPace = 16
 
 func (f *follower) get(ctx context.Context, d discover.Digest) got {
 	o := d.Object()

@@ -116,3 +116,10 @@ type ChainStatus struct {
 	Gaps          int       `json:"gaps,omitempty"` // since the worker started
 	LastError     string    `json:"last_error,omitempty"`
 }
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

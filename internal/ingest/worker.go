@@ -56,6 +56,7 @@ type source struct {
 	finder  *discover.Finder
 	budget  *budget.Budget      // its share, so that one which hangs leaves room for others: as many as Memory has room for a large log of each
 	walks   *semaphore.Weighted // chains in flight
+	deep    *semaphore.Weighted // those of them that may go deep
 	// recalled: the chains that an earlier run followed are followed. Owned by
 	// who polls.
 	recalled bool
@@ -116,14 +117,26 @@ func (w *Worker) Run(ctx context.Context) (Outcome, error) {
 	return w.outcome(), err
 }
 
-// walksAtOnce bounds the chains under way, and with them the digests held.
-const walksAtOnce = 64
+// walksAtOnce bounds the chains under way, and with them the digests held: of
+// each chain aheadDigests are fetched ahead, twice as many of the first few.
+const (
+	walksAtOnce  = 64
+	aheadDigests = 8
+	deepAtOnce   = 16
+)
+
+func (s *source) depth() (n int, done func()) {
+	if s.deep.TryAcquire(1) {
+		return 2 * aheadDigests, func() { s.deep.Release(1) }
+	}
+	return aheadDigests, func() {}
+}
 
 func (w *Worker) newSource(s Source, share int64) *source {
 	objects := counting{s.Objects, s.Bucket, w.m}
 	src := &source{
-		Source: s, digests: fetch.New(objects, walksAtOnce*aheadDigests), logs: fetch.New(objects, w.Concurrency),
-		workers: fetch.NewWorkers(w.Concurrency), budget: w.budget.Share(share), walks: semaphore.NewWeighted(walksAtOnce),
+		Source: s, digests: fetch.New(objects, (walksAtOnce+deepAtOnce)*aheadDigests), logs: fetch.New(objects, w.Concurrency),
+		workers: fetch.NewWorkers(w.Concurrency), budget: w.budget.Share(share), walks: semaphore.NewWeighted(walksAtOnce), deep: semaphore.NewWeighted(deepAtOnce),
 		listed: map[trail.Place]bool{}, err: ErrNotListed,
 	}
 	src.digests.Plain, src.logs.Plain = s.IsCopy(), s.IsCopy()
@@ -379,11 +392,4 @@ func (w *Worker) SinksReady(context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.sinkErr
-}
-
-func text(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
 }
