@@ -22,6 +22,7 @@ import (
 
 	"github.com/trailseal/trailseal/internal/awsapi"
 	"github.com/trailseal/trailseal/internal/discover"
+	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/queue"
@@ -37,13 +38,14 @@ type announcer struct {
 	open   int
 	ends   []error // in the order in which they ended
 	change chan struct{}
-	errs   []error // of Next, before anything else
-	drain  bool    // io.EOF when all has ended
+	errs   []error       // of Next, before anything else
+	drain  bool          // io.EOF when all has ended
+	heard  chan struct{} // closed when all is announced
 	find   func(context.Context, finding.Finding) error
 }
 
 func newAnnouncer(deliveries ...[]trail.Object) *announcer {
-	return &announcer{queue: deliveries, change: make(chan struct{}, 1000), drain: true}
+	return &announcer{queue: deliveries, change: make(chan struct{}, 1000), drain: true, heard: make(chan struct{})}
 }
 
 func (a *announcer) Report(find func(context.Context, finding.Finding) error) {
@@ -67,6 +69,10 @@ func (a *announcer) Next(ctx context.Context) ([]trail.Object, func(context.Cont
 			a.open++
 			a.mu.Unlock()
 			return d, a.end, nil
+		case !a.isHeard():
+			close(a.heard)
+			a.mu.Unlock()
+			continue
 		case a.open == 0 && a.drain:
 			a.mu.Unlock()
 			return nil, nil, io.EOF
@@ -77,6 +83,15 @@ func (a *announcer) Next(ctx context.Context) ([]trail.Object, func(context.Cont
 			return nil, nil, ctx.Err()
 		case <-a.change:
 		}
+	}
+}
+
+func (a *announcer) isHeard() bool {
+	select {
+	case <-a.heard:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -193,11 +208,30 @@ func TestAnnouncedAcrossAGap(t *testing.T) {
 				case "last first":
 					slices.Reverse(list)
 				}
-				s.announce(t, list...)
+				a := newAnnouncer(list...)
+				s.cfg.Sources[0].Objects = afterAll{s.cfg.Sources[0].Objects, a}
+				s.cfg.Announcers = []ingest.Announcer{a}
+				s.run(t)
 				s.expect(t, s.want(), "gap")
 				s.once(t)
 			})
 		}
+	}
+}
+
+// afterAll gives nothing before all is announced: a listing that shows none of
+// it would not make up for what comes later.
+type afterAll struct {
+	fetch.Objects
+	a *announcer
+}
+
+func (o afterAll) Get(ctx context.Context, at trail.Object) (io.ReadCloser, map[string]string, error) {
+	select {
+	case <-o.a.heard:
+		return o.Objects.Get(ctx, at)
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
 	}
 }
 
