@@ -125,6 +125,8 @@ const (
 	deepAtOnce   = 16
 )
 
+// depth returns how many digests of a chain are fetched ahead; done gives a
+// place among the deep ones back.
 func (s *source) depth() (n int, done func()) {
 	if s.deep.TryAcquire(1) {
 		return 2 * aheadDigests, func() { s.deep.Release(1) }

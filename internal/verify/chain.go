@@ -40,10 +40,6 @@ func newChain(r *run, items []discover.Digest) *chain {
 	return c
 }
 
-// walked lets go of what only the walk needs: an organization has very many
-// chains, and of each a month is listed.
-func (c *chain) walked() { c.items, c.listed = nil, nil }
-
 // asked reports whether something is to be said of a digest.
 func (c *chain) asked(end time.Time) bool { return !c.silent && c.inRange(end) }
 
@@ -52,15 +48,15 @@ func (c *chain) inRange(end time.Time) bool {
 	return end.After(c.Start) && end.Add(-window).Before(c.End)
 }
 
-// selected turns the items into the digests to read, newest first: those of the asked range
-// and one neighbour at each end. The neighbours are read for what they say
-// (the newer one repeats the signature of the last in the range, both may list
-// log files of the range's edges, the older one shows where a gap began), and
-// nothing is reported of them.
+// selected turns the items into the digests to read, newest first: those of the
+// asked range and one neighbour at each end. The neighbours are read for what
+// they say (the newer one repeats the signature of the last in the range, both
+// may list log files of the range's edges, the older one shows where a gap
+// began), and nothing is reported of them.
 func (c *chain) selected() []discover.Digest {
 	first, last := c.bounds()
 	out := c.items[first:last:last]
-	c.items = nil // of ten years there are very many
+	c.items = nil // a month of each chain of an organization, or ten years of one: very many
 	slices.Reverse(out)
 	return out
 }

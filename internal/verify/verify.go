@@ -184,7 +184,7 @@ func (r *run) scope(ctx context.Context, s scope) error {
 		r.checkUnlisted(ctx, l, chains, listed)
 	}
 	for _, c := range chains {
-		c.walked()
+		c.listed = nil // only the walk needs it
 	}
 	return ctx.Err()
 }
