@@ -120,8 +120,8 @@ func (f *follower) followList(ctx context.Context, list []discover.Digest) error
 		}
 		dropAll(queue[:1])
 		queue = queue[1:]
-		inTime := fetch.MaxUnread / 2 / (time.Since(began) + 1) // at this speed
-		f.pace = min(2*f.pace+2, maxPace, int(inTime))
+		inTime := min(fetch.MaxUnread/2/(time.Since(began)+1), maxPace) // at this speed
+		f.pace = min(2*f.pace+2, int(inTime))
 	}
 }
 
