@@ -26,9 +26,9 @@ const window = time.Hour
 // there is a finding.
 func (f *follower) join(ctx context.Context, g got, d *digest.Digest) error {
 	h := &f.head
-	if d.Previous == nil && !g.Backfill && f.walked != g.DigestKey {
+	if d.Previous == nil && !g.Backfill {
 		// Not by walkBack: where nothing is found, what was fetched ahead is still good.
-		switch found, err := f.listBefore(ctx, g.Digest); {
+		switch found, err := f.findBefore(ctx, g.Digest); {
 		case err != nil:
 			return err
 		case found:
@@ -148,6 +148,19 @@ func (f *follower) walkBack(ctx context.Context, o *older) error {
 		f.walked = o.than.DigestKey
 	}
 	return nil
+}
+
+// findBefore reports whether digests between the head and a starting digest are
+// known that come first: announced since the list was made that is gone along,
+// or listed.
+func (f *follower) findBefore(ctx context.Context, d discover.Digest) (bool, error) {
+	if list := f.pending(); len(list) > 0 && list[0].End.Before(d.End) {
+		return true, nil
+	}
+	if f.walked == d.DigestKey {
+		return false, nil
+	}
+	return f.listBefore(ctx, d)
 }
 
 // listBefore announces what is listed between the head and a digest that no

@@ -42,6 +42,7 @@ type announcer struct {
 	drain  bool          // io.EOF when all has ended
 	heard  chan struct{} // closed when all is announced
 	find   func(context.Context, finding.Finding) error
+	second chan struct{} // unless nil: the second delivery comes when it is closed
 }
 
 func newAnnouncer(deliveries ...[]trail.Object) *announcer {
@@ -55,6 +56,13 @@ func (a *announcer) Report(find func(context.Context, finding.Finding) error) {
 }
 
 func (a *announcer) Next(ctx context.Context) ([]trail.Object, func(context.Context, error) error, error) {
+	if a.second != nil && a.delivered() == 1 {
+		select {
+		case <-a.second:
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+	}
 	for {
 		a.mu.Lock()
 		switch {
@@ -84,6 +92,12 @@ func (a *announcer) Next(ctx context.Context) ([]trail.Object, func(context.Cont
 		case <-a.change:
 		}
 	}
+}
+
+func (a *announcer) delivered() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.open + len(a.ends)
 }
 
 func (a *announcer) isHeard() bool {
@@ -188,7 +202,7 @@ func TestAnnounced(t *testing.T) {
 // announced first, none is passed by.
 func TestAnnouncedAcrossAGap(t *testing.T) {
 	for _, known := range []bool{false, true} {
-		for _, order := range []string{"only the last", "last first", "in order"} {
+		for _, order := range []string{"only the last", "last first", "in order", "the starting one alone"} {
 			t.Run(fmt.Sprintf("%s, known %v", order, known), func(t *testing.T) {
 				s := newSite(t, 3)
 				if order != "only the last" {
@@ -209,7 +223,11 @@ func TestAnnouncedAcrossAGap(t *testing.T) {
 					slices.Reverse(list)
 				}
 				a := newAnnouncer(list...)
-				s.cfg.Sources[0].Objects = afterAll{s.cfg.Sources[0].Objects, a}
+				if order == "the starting one alone" { // the rest while it is gone to
+					a = newAnnouncer(slices.Insert(list, 0, list[len(list)-3])...)
+					a.second = make(chan struct{})
+				}
+				s.cfg.Sources[0].Objects = &afterAll{Objects: s.cfg.Sources[0].Objects, a: a}
 				s.cfg.Announcers = []ingest.Announcer{a}
 				s.run(t)
 				s.expect(t, s.want(), "gap")
@@ -223,10 +241,14 @@ func TestAnnouncedAcrossAGap(t *testing.T) {
 // it would not make up for what comes later.
 type afterAll struct {
 	fetch.Objects
-	a *announcer
+	a     *announcer
+	asked sync.Once
 }
 
-func (o afterAll) Get(ctx context.Context, at trail.Object) (io.ReadCloser, map[string]string, error) {
+func (o *afterAll) Get(ctx context.Context, at trail.Object) (io.ReadCloser, map[string]string, error) {
+	if o.a.second != nil {
+		o.asked.Do(func() { close(o.a.second) })
+	}
 	select {
 	case <-o.a.heard:
 		return o.Objects.Get(ctx, at)
