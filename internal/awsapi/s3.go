@@ -37,10 +37,9 @@ func (c *Client) S3() *S3 {
 // names. A body that ends before its length does so with
 // io.ErrUnexpectedEOF, one that stalls with a timeout.
 func (s *S3) Get(ctx context.Context, o trail.Object) (io.ReadCloser, map[string]string, error) {
-	op := "get " + o.String()
 	c, err := s.in(ctx, o.Bucket)
 	if err != nil {
-		return nil, nil, translate(ctx, op, err)
+		return nil, nil, translate(ctx, opGet(o), err)
 	}
 	d := s.bucket(o.Bucket).direct
 	if d == nil || o.Key == "" {
@@ -48,11 +47,11 @@ func (s *S3) Get(ctx context.Context, o trail.Object) (io.ReadCloser, map[string
 	}
 	request, at, err := d.request(ctx, o.Key)
 	if err != nil {
-		return nil, nil, translate(ctx, op, err)
+		return nil, nil, translate(ctx, opGet(o), err)
 	}
 	answer, err := d.http.Do(request)
 	if d.isObject(answer, err) {
-		return &body{answer.Body, ctx, op}, userMetadata(answer.Header), nil
+		return &body{answer.Body, ctx, o}, userMetadata(answer.Header), nil
 	}
 	if d.skewed(answer, at) {
 		answer.Body.Close()
@@ -65,16 +64,15 @@ func (s *S3) Get(ctx context.Context, o trail.Object) (io.ReadCloser, map[string
 
 // getObject opens an object by the SDK's own means.
 func (s *S3) getObject(ctx context.Context, c *s3.Client, o trail.Object, options ...func(*s3.Options)) (io.ReadCloser, map[string]string, error) {
-	op := "get " + o.String()
 	out, err := c.GetObject(ctx, &s3.GetObjectInput{Bucket: &o.Bucket, Key: &o.Key, ExpectedBucketOwner: s.owner()}, options...)
 	if err != nil {
-		return nil, nil, translate(ctx, op, err)
+		return nil, nil, translate(ctx, opGet(o), err)
 	}
 	meta := make(map[string]string, len(out.Metadata))
 	for name, value := range out.Metadata {
 		meta[strings.ToLower(name)] = value
 	}
-	return &body{out.Body, ctx, op}, meta, nil
+	return &body{out.Body, ctx, o}, meta, nil
 }
 
 // owner returns the account that buckets must belong to, nil for any.
@@ -88,21 +86,25 @@ func (s *S3) owner() *string {
 // body names the object in the errors of its reader.
 type body struct {
 	io.ReadCloser
-	ctx context.Context // of the Get: its end is why a read failed
-	op  string
+	ctx    context.Context // of the Get: its end is why a read failed
+	object trail.Object
 }
+
+func opGet(o trail.Object) string { return "get " + o.String() }
 
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	switch {
-	case err == nil || err == io.EOF:
+	if err == nil || err == io.EOF {
 		return n, err
-	case b.ctx.Err() != nil:
-		return n, fmt.Errorf("%s: %w", b.op, b.ctx.Err())
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return n, fmt.Errorf("%s: %w", b.op, io.ErrUnexpectedEOF)
 	}
-	return n, fmt.Errorf("%s: %s", b.op, innermost(err))
+	op := opGet(b.object)
+	switch {
+	case b.ctx.Err() != nil:
+		return n, fmt.Errorf("%s: %w", op, b.ctx.Err())
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return n, fmt.Errorf("%s: %w", op, io.ErrUnexpectedEOF)
+	}
+	return n, fmt.Errorf("%s: %s", op, innermost(err))
 }
 
 // errNoReceipt is an answer with a good status that S3 did not give: whatever

@@ -10,6 +10,7 @@
 // The inflater is its own, since inflating is most of what verification costs
 // (docs/benchmarks.md). Data flows through it file by file:
 //
+//	ahead.go    the beginning of the object, before an inflater is taken
 //	input.go    bytes of the object, and their bits
 //	gzip.go     header and trailer of the member
 //	table.go    tables of prefix codes
@@ -72,9 +73,11 @@ type Options struct {
 // until Copy has returned without error and the sum was compared. w may be
 // nil.
 func Copy(w io.Writer, r io.Reader, o Options) (digest.Sum, int64, error) {
+	a := readAhead(r)
+	defer a.release()
 	i := pool.Get().(*inflater)
 	defer i.release()
-	i.reset(r)
+	i.reset(a)
 	n, err := i.copy(w, o)
 	switch {
 	case i.src.err != nil: // whatever came of it
@@ -193,7 +196,7 @@ func (s *source) Read(p []byte) (int, error) {
 	case s.r == nil:
 		return 0, io.EOF
 	}
-	for range 100 {
+	for range emptyReads {
 		n, err := s.r.Read(p)
 		if err != nil && err != io.EOF {
 			s.err = err

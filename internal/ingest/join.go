@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -323,4 +324,39 @@ func (s *stops) near(trailName string, at time.Time) *finding.Event {
 		}
 	}
 	return last
+}
+
+// What the names of the calls that switch a trail off hold.
+var (
+	stopLogging = []byte(`StopLogging"`)
+	endsInTrail = []byte(`Trail"`)
+)
+
+// watch looks for the events that switch trails off, and reports those of the
+// chain's own.
+func (l *logFile) watch(ctx context.Context, record []byte) error {
+	if !bytes.Contains(record, stopLogging) && !bytes.Contains(record, endsInTrail) {
+		return nil // every record comes here: two searches for rare letters cost least
+	}
+	e, err := trail.ParseEvent(record)
+	if err != nil {
+		return nil // no object, and told as such
+	}
+	name, ok := prove.SwitchesOff(e)
+	if !ok {
+		return nil
+	}
+	off := finding.Event{
+		ID: e.ID(), Name: e.Name(), Time: e.Time(), Actor: e.Actor(), From: e.SourceIPAddress(), Log: l.Location().String(),
+	}
+	l.stops.add(name, off)
+	if name != l.name.Trail {
+		return nil // another trail: if it is followed, its own logs tell
+	}
+	s := l.subject()
+	s.Time = off.Time
+	return l.find(ctx, finding.Finding{
+		Class: finding.Gap, Subject: s, Detail: fmt.Sprintf("%s by %s: logging or validation is switched off from now on", off.Name, off.Actor),
+		Evidence: finding.Evidence{From: off.Time, Event: &off},
+	})
 }

@@ -1,13 +1,13 @@
 package ingest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/trailseal/trailseal/internal/discover"
@@ -15,7 +15,6 @@ import (
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/inflate"
-	"github.com/trailseal/trailseal/internal/prove"
 	"github.com/trailseal/trailseal/internal/provenance"
 	"github.com/trailseal/trailseal/pkg/digest"
 	"github.com/trailseal/trailseal/pkg/trail"
@@ -132,23 +131,22 @@ func (l *logFile) readHeld(ctx context.Context, n int) (err error) {
 		return err
 	}
 	defer l.source.budget.Release(c.reserve)
-	scratch := l.scratch[n].Get().(*scratch)
-	defer l.scratch[n].Put(scratch)
-	b := &scratch.inflated
+	held := &held{pool: &l.scratch[n], room: int(min(withSlack(l.last.inflated.Load()), c.inflated))}
+	defer held.release()
 	small := *l.source.logs
 	small.Early = l.asked
 	small.MaxLog = c.inflated
 	began := l.Now()
-	room := int(min(withSlack(l.last.inflated.Load()), c.inflated))
-	l.sum, err = small.CopyLog(ctx, func() io.Writer { b.reset(room); return b }, l.here())
+	l.sum, err = small.CopyLog(ctx, func() io.Writer { held.reset(); return held }, l.here())
 	if err != nil {
 		return err
 	}
 	l.m.stage("fetch", l.Now().Sub(began))
 	began = l.Now()
 	defer func() { l.m.stage("emit", l.Now().Sub(began)) }()
+	scratch := held.take()
 	return l.lines(ctx, &part{most: c.lines, lineMaker: &scratch.lines}, func(s *trail.Splitter) error {
-		_, err := s.Write(b.bytes)
+		_, err := s.Write(scratch.inflated)
 		return err
 	})
 }
@@ -229,7 +227,7 @@ type part struct {
 // scratch is what a held log needs. Each class has its own, so that none keeps
 // more than its logs reserve.
 type scratch struct {
-	inflated buffer
+	inflated []byte
 	lines    lineMaker
 }
 
@@ -239,15 +237,40 @@ type lineMaker struct {
 	provenance.Lines
 }
 
-// buffer holds what is written to it. Unlike a bytes.Buffer it never grows to
-// twice what it is asked for.
-type buffer struct{ bytes []byte }
+// held holds what is written to it. It takes its scratch when the first bytes
+// come: of many logs on their way few need one at a time, and one that was just
+// used is still in the processor's caches.
+type held struct {
+	pool *sync.Pool
+	room int // what the log is likely to need
+	*scratch
+}
 
-func (b *buffer) reset(room int) { b.bytes = slices.Grow(b.bytes[:0], room) }
+func (h *held) take() *scratch {
+	if h.scratch == nil {
+		h.scratch = h.pool.Get().(*scratch)
+		h.inflated = slices.Grow(h.inflated[:0], h.room) // append alone would make twice of it
+	}
+	return h.scratch
+}
 
-func (b *buffer) Write(p []byte) (int, error) {
-	b.bytes = append(b.bytes, p...)
+// reset forgets what was written.
+func (h *held) reset() {
+	if h.scratch != nil {
+		h.inflated = h.inflated[:0]
+	}
+}
+
+func (h *held) Write(p []byte) (int, error) {
+	s := h.take()
+	s.inflated = append(s.inflated, p...)
 	return len(p), nil
+}
+
+func (h *held) release() {
+	if h.scratch != nil {
+		h.pool.Put(h.scratch)
+	}
 }
 
 // record takes the next record of the log.
@@ -294,41 +317,6 @@ func (l *logFile) oddRecord(ctx context.Context, n int, record []byte) error {
 		Class: finding.LogCorrupt, Subject: l.subject(),
 		Detail:   fmt.Sprintf("record %d is no JSON object: %s", n, record[:min(len(record), most)]),
 		Evidence: finding.Evidence{Want: l.Hash.String(), Digest: l.signed.Location().String()},
-	})
-}
-
-// What the names of the calls that switch a trail off hold.
-var (
-	stopLogging = []byte(`StopLogging"`)
-	endsInTrail = []byte(`Trail"`)
-)
-
-// watch looks for the events that switch trails off, and reports those of the
-// chain's own.
-func (l *logFile) watch(ctx context.Context, record []byte) error {
-	if !bytes.Contains(record, stopLogging) && !bytes.Contains(record, endsInTrail) {
-		return nil // every record comes here: two searches for rare letters cost least
-	}
-	e, err := trail.ParseEvent(record)
-	if err != nil {
-		return nil // no object, and told as such
-	}
-	name, ok := prove.SwitchesOff(e)
-	if !ok {
-		return nil
-	}
-	off := finding.Event{
-		ID: e.ID(), Name: e.Name(), Time: e.Time(), Actor: e.Actor(), From: e.SourceIPAddress(), Log: l.Location().String(),
-	}
-	l.stops.add(name, off)
-	if name != l.name.Trail {
-		return nil // another trail: if it is followed, its own logs tell
-	}
-	s := l.subject()
-	s.Time = off.Time
-	return l.find(ctx, finding.Finding{
-		Class: finding.Gap, Subject: s, Detail: fmt.Sprintf("%s by %s: logging or validation is switched off from now on", off.Name, off.Actor),
-		Evidence: finding.Evidence{From: off.Time, Event: &off},
 	})
 }
 

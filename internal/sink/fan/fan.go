@@ -27,6 +27,14 @@ type Member struct {
 	Optional bool
 }
 
+// failed names the member that an error is of, if it is one.
+func (m Member) failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("sink %s: %w", m.Name, err)
+}
+
 // DefaultPatience is that of a Fan where none is set.
 const DefaultPatience = time.Second
 
@@ -58,6 +66,9 @@ var errOver = errors.New("the batch is settled")
 // failed says. The first to fail ends the others, since the batch comes again:
 // one that tries for as long as it may would hide the failure.
 func (f *Fan) Emit(ctx context.Context, b trail.Batch) error {
+	if len(f.members) == 1 { // needs no goroutine to run beside others
+		return f.members[0].failed(f.members[0].Sink.Emit(ctx, b))
+	}
 	optional, endOptional := context.WithCancelCause(ctx)
 	defer endOptional(nil)
 	var extras errgroup.Group
@@ -99,7 +110,7 @@ func (f *Fan) required(ctx context.Context, b trail.Batch) error {
 			}
 			// Who was ended by another's failure has nothing to say.
 			if !errors.Is(err, context.Canceled) || !errors.Is(context.Cause(ctx), errOver) {
-				errs[i] = fmt.Errorf("sink %s: %w", m.Name, err)
+				errs[i] = m.failed(err)
 			}
 			end(errOver)
 			return nil
@@ -113,9 +124,7 @@ func (f *Fan) required(ctx context.Context, b trail.Batch) error {
 func (f *Fan) Close() error {
 	errs := make([]error, len(f.members))
 	for i, m := range f.members {
-		if err := m.Sink.Close(); err != nil {
-			errs[i] = fmt.Errorf("sink %s: %w", m.Name, err)
-		}
+		errs[i] = m.failed(m.Sink.Close())
 	}
 	return errors.Join(errs...)
 }
