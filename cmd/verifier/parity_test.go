@@ -132,6 +132,9 @@ func (s *scene) command(t *testing.T, args ...string) said {
 
 // Both programs run over the same served world.
 func TestParity(t *testing.T) {
+	if raced {
+		t.Skip("what takes long here is the other program, once for each row, and ours runs raced in other tests: not with -race")
+	}
 	if _, err := exec.LookPath("aws"); err != nil {
 		if os.Getenv("TRAILSEAL_REQUIRE_AWS") == "1" {
 			t.Fatal("TRAILSEAL_REQUIRE_AWS=1, but the aws command is not on the PATH")
