@@ -13,13 +13,17 @@ type ahead struct {
 	r    io.Reader
 	err  error // of r; it comes after what left holds
 	left []byte
-	buf  [aheadBytes]byte
+	buf  []byte
 }
 
-// aheadBytes is a log file that inflates to some 400 KB.
-const aheadBytes = 64 << 10
+// The buffer is as large as the objects need, up to a log file that inflates
+// to some 400 KB.
+const (
+	aheadLeast = 8 << 10
+	aheadMost  = 64 << 10
+)
 
-var aheads = sync.Pool{New: func() any { return new(ahead) }}
+var aheads = sync.Pool{New: func() any { return &ahead{buf: make([]byte, aheadLeast)} }}
 
 // emptyReads is how often a reader may give nothing before it counts as one
 // that never will.
@@ -29,7 +33,10 @@ func readAhead(r io.Reader) *ahead {
 	a := aheads.Get().(*ahead)
 	a.r, a.err = r, nil
 	n := 0
-	for empty := 0; n < len(a.buf) && a.err == nil && empty < emptyReads; empty++ {
+	for empty := 0; n < aheadMost && a.err == nil && empty < emptyReads; empty++ {
+		if n == len(a.buf) {
+			a.buf = append(a.buf, make([]byte, n)...)
+		}
 		var m int
 		if m, a.err = r.Read(a.buf[n:]); m > 0 {
 			n, empty = n+m, 0

@@ -249,3 +249,37 @@ func TestLargeDigestAmongSmall(t *testing.T) {
 		s.once(t)
 	})
 }
+
+// Of large logs no more are held than slow sinks are worth; of small ones as
+// many as are allowed.
+func TestSlowSinksHoldLittle(t *testing.T) {
+	for _, row := range []struct{ size, least, most int }{
+		{1 << 10, 48, 48},
+		{400 << 10, 10, 20}, // an eighth of Memory, twice their size each
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, 0)
+			for range 3 {
+				var logs [][]byte
+				for range 48 {
+					logs = append(logs, s.SizedLog(row.size))
+				}
+				s.c.Hour(logs...)
+			}
+			s.cfg.Concurrency = 160
+			var now, most atomic.Int64
+			s.cfg.Sink = sinkFunc(func(context.Context, trail.Batch) error {
+				n := now.Add(1)
+				defer now.Add(-1)
+				for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+				}
+				time.Sleep(time.Second)
+				return nil
+			})
+			s.run(t)
+			if n := int(most.Load()); n < row.least || n > row.most {
+				t.Errorf("%d logs of %d bytes at once, want %d to %d", n, row.size, row.least, row.most)
+			}
+		})
+	}
+}

@@ -17,8 +17,10 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/trailseal/trailseal/internal/discover"
@@ -115,6 +117,34 @@ type ChainStatus struct {
 	Late          bool      `json:"late,omitempty"`
 	Gaps          int       `json:"gaps,omitempty"` // since the worker started
 	LastError     string    `json:"last_error,omitempty"`
+}
+
+// Status returns a snapshot; it is safe to call at any time.
+func (w *Worker) Status() Status {
+	s := Status{Chains: []ChainStatus{}, InFlight: w.budget.InFlight(), Memory: w.Memory, Events: w.events.Load()}
+	for _, f := range w.followers() {
+		s.Chains = append(s.Chains, f.status())
+	}
+	slices.SortFunc(s.Chains, func(a, b ChainStatus) int {
+		return cmp.Or(a.VerifiedUntil.Compare(b.VerifiedUntil), cmp.Compare(a.Account, b.Account), cmp.Compare(a.Region, b.Region), cmp.Compare(a.Trail, b.Trail))
+	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s.Findings, s.SinkError, s.SourceError = w.findings, text(w.sinkErr), text(w.sourcesErr())
+	return s
+}
+
+func (f *follower) status() ChainStatus {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := ChainStatus{
+		Source: f.source.Name, Account: f.name.Account, Region: f.name.Region, Trail: f.name.Trail, HomeRegion: f.name.HomeRegion,
+		Backfill: f.name.Backfill, VerifiedUntil: f.head.End, Pending: len(f.known), Late: f.late, Gaps: f.gaps, LastError: text(f.lastErr),
+	}
+	if !f.head.End.IsZero() {
+		s.LagSeconds = f.Now().Sub(f.head.End).Round(time.Second).Seconds()
+	}
+	return s
 }
 
 func text(err error) string {

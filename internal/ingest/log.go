@@ -108,11 +108,11 @@ func (l *logFile) read(ctx context.Context) error {
 	for n := fits(l.last.inflated.Load()); n < len(classes); n++ {
 		err := l.readHeld(ctx, n)
 		if !errors.Is(err, inflate.ErrTooLarge) {
-			l.last.inflated.Store(l.sum.Inflated)
+			l.saw(l.sum.Inflated)
 			return err
 		}
 	}
-	l.last.inflated.Store(classes[len(classes)-1].inflated)
+	l.saw(classes[len(classes)-1].inflated)
 	return l.readLarge(ctx)
 }
 
@@ -127,6 +127,11 @@ func (l *logFile) here() digest.Log {
 // is known.
 func (l *logFile) readHeld(ctx context.Context, n int) (err error) {
 	c := classes[n]
+	hand := l.likely(c)
+	if err := l.source.hands.Acquire(ctx, hand); err != nil {
+		return err
+	}
+	defer l.source.hands.Release(hand)
 	if err := l.source.budget.Acquire(ctx, c.reserve); err != nil {
 		return err
 	}
@@ -302,7 +307,7 @@ func (p *part) flush() error {
 	p.n++
 	p.emitted += p.Len()
 	if p.size == 0 {
-		p.log.last.lines.Store(int64(p.Size()))
+		p.log.sawLines(p.Size())
 	}
 	p.Reset(0)
 	return nil
@@ -318,28 +323,6 @@ func (l *logFile) oddRecord(ctx context.Context, n int, record []byte) error {
 		Detail:   fmt.Sprintf("record %d is no JSON object: %s", n, record[:min(len(record), most)]),
 		Evidence: finding.Evidence{Want: l.Hash.String(), Digest: l.signed.Location().String()},
 	})
-}
-
-// deliver gives a batch to the sinks until they have it or ctx ends. Nothing
-// else moves on meanwhile: the batch keeps its share of the budget.
-func (w *Worker) deliver(ctx context.Context, b trail.Batch) error {
-	for try := 0; ; try++ {
-		err := w.Sink.Emit(ctx, b)
-		if err == nil {
-			w.events.Add(int64(len(b.Lines)))
-			w.sinkError(nil)
-			return nil
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		w.sinkError(err)
-		w.m.sinkRetries.Inc()
-		w.Log.Warn("emit failed, trying again", "log", b.Log.String(), "try", try+1, "error", err)
-		if err := pause(ctx, try); err != nil {
-			return err
-		}
-	}
 }
 
 // class is a size of log file: what a log of it may inflate to, what its lines
@@ -362,6 +345,36 @@ var classes = [...]class{
 // sizes are those of a chain's last log: the next one is likely to need as
 // much, and buffers that grow cost several times what they come to hold.
 type sizes struct{ inflated, lines atomic.Int64 }
+
+func (s *sizes) sum() int64 { return s.inflated.Load() + s.lines.Load() }
+
+// saw remembers how large the last log was, and its lines how large these were.
+func (f *follower) saw(inflated int64) {
+	f.last.inflated.Store(inflated)
+	f.source.last.inflated.Store(inflated)
+}
+
+func (f *follower) sawLines(size int) {
+	f.last.lines.Store(int64(size))
+	f.source.last.lines.Store(int64(size))
+}
+
+// likely returns how much of the source's hands a log of a class takes. It is a
+// guess, by the last log of the chain or the source; what the log may come to
+// at most is reserved of the budget.
+func (l *logFile) likely(c class) int64 {
+	n := l.last.sum()
+	if n == 0 {
+		n = l.source.last.sum()
+	}
+	if n == 0 {
+		n = c.reserve / 2
+	}
+	return min(max(withSlack(n), leastHand), c.reserve, l.source.inHand)
+}
+
+// leastHand is that of a small log: its connection, too, takes something.
+const leastHand = 64 << 10
 
 // withSlack is an eighth more.
 func withSlack(n int64) int64 { return n + n/8 }

@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -9,7 +8,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
@@ -54,9 +52,15 @@ type source struct {
 	logs    *fetch.Fetcher // each source has its own, so that a slow one holds no other
 	workers *fetch.Workers // log files in flight
 	finder  *discover.Finder
-	budget  *budget.Budget      // its share, so that one which hangs leaves room for others: as many as Memory has room for a large log of each
-	walks   *semaphore.Weighted // chains in flight
-	deep    *semaphore.Weighted // those of them that may go deep
+	budget  *budget.Budget // its share, so that one which hangs leaves room for others: as many as Memory has room for a large log of each
+	// hands bounds, in bytes, the logs that are being read, inflated and emitted
+	// to inHand: where sinks are slower than that, more of them would only lie in
+	// memory. The latency of those whose turn comes next passes meanwhile.
+	hands  *semaphore.Weighted
+	inHand int64
+	last   sizes               // of the last log of any chain
+	walks  *semaphore.Weighted // chains in flight
+	deep   *semaphore.Weighted // those of them that may go deep
 	// recalled: the chains that an earlier run followed are followed. Owned by
 	// who polls.
 	recalled bool
@@ -137,10 +141,12 @@ func (s *source) depth() (n int, done func()) {
 func (w *Worker) newSource(s Source, share int64) *source {
 	objects := counting{s.Objects, s.Bucket, w.m}
 	src := &source{
-		Source: s, digests: fetch.New(objects, (walksAtOnce+deepAtOnce)*aheadDigests), logs: fetch.New(objects, w.Concurrency),
+		Source: s, digests: fetch.New(objects, w.Concurrency), logs: fetch.New(objects, w.Concurrency),
 		workers: fetch.NewWorkers(w.Concurrency), budget: w.budget.Share(share), walks: semaphore.NewWeighted(walksAtOnce), deep: semaphore.NewWeighted(deepAtOnce),
 		listed: map[trail.Place]bool{}, err: ErrNotListed,
 	}
+	src.inHand = share / 8
+	src.hands = semaphore.NewWeighted(src.inHand)
 	src.digests.Plain, src.logs.Plain = s.IsCopy(), s.IsCopy()
 	src.finder = &discover.Finder{
 		Objects: s.Objects, Source: s.Source, Concurrency: 16,
@@ -303,6 +309,28 @@ func (w *Worker) tell(ctx context.Context, id findingID, t *telling, f finding.F
 	}
 }
 
+// deliver gives a batch to the sinks until they have it or ctx ends. Nothing
+// else moves on meanwhile: the batch keeps its share of the budget.
+func (w *Worker) deliver(ctx context.Context, b trail.Batch) error {
+	for try := 0; ; try++ {
+		err := w.Sink.Emit(ctx, b)
+		if err == nil {
+			w.events.Add(int64(len(b.Lines)))
+			w.sinkError(nil)
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		w.sinkError(err)
+		w.m.sinkRetries.Inc()
+		w.Log.Warn("emit failed, trying again", "log", b.Log.String(), "try", try+1, "error", err)
+		if err := pause(ctx, try); err != nil {
+			return err
+		}
+	}
+}
+
 func (w *Worker) sinkError(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -343,34 +371,6 @@ func (w *Worker) outcome() Outcome {
 	defer w.mu.Unlock()
 	o.Findings = w.findings
 	return o
-}
-
-// Status returns a snapshot; it is safe to call at any time.
-func (w *Worker) Status() Status {
-	s := Status{Chains: []ChainStatus{}, InFlight: w.budget.InFlight(), Memory: w.Memory, Events: w.events.Load()}
-	for _, f := range w.followers() {
-		s.Chains = append(s.Chains, f.status())
-	}
-	slices.SortFunc(s.Chains, func(a, b ChainStatus) int {
-		return cmp.Or(a.VerifiedUntil.Compare(b.VerifiedUntil), cmp.Compare(a.Account, b.Account), cmp.Compare(a.Region, b.Region), cmp.Compare(a.Trail, b.Trail))
-	})
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	s.Findings, s.SinkError, s.SourceError = w.findings, text(w.sinkErr), text(w.sourcesErr())
-	return s
-}
-
-func (f *follower) status() ChainStatus {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	s := ChainStatus{
-		Source: f.source.Name, Account: f.name.Account, Region: f.name.Region, Trail: f.name.Trail, HomeRegion: f.name.HomeRegion,
-		Backfill: f.name.Backfill, VerifiedUntil: f.head.End, Pending: len(f.known), Late: f.late, Gaps: f.gaps, LastError: text(f.lastErr),
-	}
-	if !f.head.End.IsZero() {
-		s.LagSeconds = f.Now().Sub(f.head.End).Round(time.Second).Seconds()
-	}
-	return s
 }
 
 // SourcesReady returns why the sources cannot be listed, nil if they can.
