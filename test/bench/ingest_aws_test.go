@@ -9,7 +9,8 @@ import (
 
 // ingestS3Rows run the built ingest once over a bucket; its events go to
 // /dev/null. The same number of log files lies in one chain, whose digests are
-// dealt with one by one, and in many side by side.
+// dealt with one by one, and in many side by side; the peer reads the latter,
+// x-peer is the ratio of the walls and x-peer-cpu that of processor time.
 func ingestS3Rows(full bool) (rows []row) {
 	for _, latency := range []time.Duration{0, 30 * time.Millisecond} {
 		for _, s := range []site{
@@ -63,6 +64,9 @@ func (s site) ingested(m meter) {
 	m.ReportMetric(t.per(s.logs(), t.wall), "logs/s")
 	m.ReportMetric(t.per(events, t.wall), "events/s")
 	m.ReportMetric(t.per(events, t.cpu), "events/cpu-s")
+	if !s.Queue && s.Chains > 1 {
+		s.beside(m, srv, t, events)
+	}
 }
 
 // ingestFlags are the arguments of an ingest of the whole site.

@@ -102,6 +102,11 @@ func describe() {
 		fields := strings.Fields(string(out))
 		say("aws", strings.Join(fields[:min(2, len(fields))], " ")) // itself and its Python
 	}
+	list := exec.Command("go", "list", "-m", "github.com/redpanda-data/benthos/v4")
+	list.Dir = "../peer"
+	if out, err := list.Output(); err == nil {
+		say("peer", string(out))
+	}
 	// A test binary does not say what it was built with.
 	if out, err := exec.Command("go", "list", "-m", "github.com/aws/aws-sdk-go-v2", "github.com/klauspost/compress").Output(); err == nil {
 		for module := range strings.Lines(string(out)) {
