@@ -148,6 +148,7 @@ func httpClient(o Options) *awshttp.BuildableClient {
 			withoutHTTP2(t)
 			t.MaxIdleConns = 0 // no limit but that of each host
 			t.MaxIdleConnsPerHost = o.Concurrency
+			t.MaxConnsPerHost = 0 // or whose turn it is would wait for those who are early
 		}), o.IdleTimeout)
 }
 

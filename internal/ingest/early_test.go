@@ -283,3 +283,30 @@ func TestSlowSinksHoldLittle(t *testing.T) {
 		})
 	}
 }
+
+// Digests of one chain that do not come hold no other chain.
+func TestSlowDigestsOfOneChain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, 20)
+		for _, d := range s.c.Issued {
+			s.Fail(bucket, d.Key, &testtrail.Fault{Delay: 10 * time.Minute})
+		}
+		const other = "444455556666"
+		s.trail.Chain(other, region, day).Hours(20)
+		s.Latency, s.cfg.Concurrency = 30*time.Millisecond, 8
+		began, last := time.Now(), time.Duration(0)
+		var mu sync.Mutex
+		s.cfg.Sink = sinkFunc(func(ctx context.Context, b trail.Batch) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if strings.Contains(b.Log.Key, other) {
+				last = time.Since(began)
+			}
+			return s.sink.Emit(ctx, b)
+		})
+		s.run(t)
+		if last == 0 || last > time.Minute {
+			t.Errorf("the other chain is done after %s", last)
+		}
+	})
+}

@@ -153,10 +153,23 @@ func (f *follower) walkBack(ctx context.Context, o *older) error {
 
 // findBefore reports whether digests between the head and a starting digest are
 // known that come first: announced since the list was made that is gone along,
-// or listed.
+// or listed. One that is only announced is looked for here, once: with ever more
+// that are not there whoever may announce could hold the chain.
 func (f *follower) findBefore(ctx context.Context, d discover.Digest) (bool, error) {
-	if list := f.pending(); len(list) > 0 && list[0].End.Before(d.End) {
-		return true, nil
+	for _, other := range f.pending() {
+		if !other.End.Before(d.End) {
+			break
+		}
+		if !f.onlyAnnounced(other.DigestKey) {
+			return true, nil
+		}
+		g := f.get(ctx, other)
+		if g.Digest = other; ctx.Err() != nil {
+			return false, ctx.Err()
+		}
+		if !f.notThere(g) {
+			return true, nil
+		}
 	}
 	if f.walked == d.DigestKey {
 		return false, nil

@@ -188,6 +188,12 @@ func (f *follower) notThere(g got) bool {
 	return true
 }
 
+func (f *follower) onlyAnnounced(key trail.DigestKey) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.hinted[key]
+}
+
 // giveBack tells all who wait that the chain does, so that they are not held up
 // by it: an announcement comes again. What nobody else knows of is forgotten
 // till then, or a forged one would hold the chain.

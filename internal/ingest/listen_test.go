@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -721,5 +722,55 @@ func TestQueueInterrupted(t *testing.T) {
 	}
 	if left := m.queue.Bodies(); len(left) > 0 || len(m.found.all) > 0 {
 		t.Errorf("left %q, findings %v", left, m.found.all)
+	}
+}
+
+// forger announces, all the time, digests before a gap that are not there.
+type forger struct {
+	s     *site
+	every time.Duration
+	n     int
+}
+
+func (*forger) Report(func(context.Context, finding.Finding) error) {}
+
+func (f *forger) Next(ctx context.Context) ([]trail.Object, func(context.Context, error) error, error) {
+	select {
+	case <-time.After(f.every):
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	f.n++
+	end := f.s.c.Issued[3].End.Add(time.Duration(1+f.n%3000) * time.Second)
+	forged := trail.Object{Bucket: bucket, Key: f.s.c.Name().Digest(end).String()}
+	return []trail.Object{forged}, func(context.Context, error) error { return nil }, nil
+}
+
+// Whoever may write to the queue cannot hold a chain before a gap.
+func TestForgedAnnouncementsBeforeAGap(t *testing.T) {
+	for _, every := range []time.Duration{100 * time.Millisecond, 20 * time.Millisecond, 5 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, 3)
+			s.c.Skip(4 * time.Hour)
+			s.c.Restart(s.c.Now())
+			s.c.Hours(3)
+			at := s.c.Now().Add(20 * time.Hour)
+			s.cfg.Now = func() time.Time { return at }
+			s.Latency = 30 * time.Millisecond
+			s.cfg.Announcers = []ingest.Announcer{&forger{s: s, every: every}}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			s.cfg.Sink = sinkFunc(func(ctx context.Context, b trail.Batch) error {
+				err := s.sink.Emit(ctx, b)
+				s.sink.mu.Lock()
+				defer s.sink.mu.Unlock()
+				if len(s.sink.lines) == len(s.want()) {
+					cancel()
+				}
+				return err
+			})
+			s.forever(ctx)
+			s.expect(t, s.want(), "gap")
+		})
 	}
 }

@@ -141,7 +141,7 @@ func (s *source) depth() (n int, done func()) {
 func (w *Worker) newSource(s Source, share int64) *source {
 	objects := counting{s.Objects, s.Bucket, w.m}
 	src := &source{
-		Source: s, digests: fetch.New(objects, w.Concurrency), logs: fetch.New(objects, w.Concurrency),
+		Source: s, digests: fetch.New(objects, (walksAtOnce+deepAtOnce)*aheadDigests), logs: fetch.New(objects, w.Concurrency),
 		workers: fetch.NewWorkers(w.Concurrency), budget: w.budget.Share(share), walks: semaphore.NewWeighted(walksAtOnce), deep: semaphore.NewWeighted(deepAtOnce),
 		listed: map[trail.Place]bool{}, err: ErrNotListed,
 	}
