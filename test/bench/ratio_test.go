@@ -120,14 +120,14 @@ func contests(t *testing.T) (all []*contest) {
 			other: func() time.Duration { return timed(1, func() { bare(t) })() / time.Duration(len(trail.logs)) },
 		})
 	}
-	if hasAWS(t) {
-		all = append(all, validateLogsContest(t))
+	if aws := awsCLI(t); aws != "" {
+		all = append(all, validateLogsContest(t, aws))
 	}
 	return all
 }
 
 // validateLogsContest is with the AWS CLI, both from start to exit.
-func validateLogsContest(t *testing.T) *contest {
+func validateLogsContest(t *testing.T, aws string) *contest {
 	s := site{Chains: 1, Hours: 50, Logs: 12, LogSize: 20 << 10}
 	srv := s.start(t)
 	run := func(args ...string) func() time.Duration {
@@ -142,7 +142,7 @@ func validateLogsContest(t *testing.T) *contest {
 	}
 	return &contest{
 		name: "validate-logs/aws-cli", rounds: 3,
-		ours: run(program(t, "verifier"), "validate-logs"), other: run("aws", "cloudtrail", "validate-logs"),
+		ours: run(program(t, "verifier"), "validate-logs"), other: run(aws, "cloudtrail", "validate-logs"),
 	}
 }
 
