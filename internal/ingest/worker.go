@@ -122,18 +122,20 @@ func (w *Worker) Run(ctx context.Context) (Outcome, error) {
 }
 
 // walksAtOnce bounds the chains under way, and with them the digests held: of
-// each chain aheadDigests are fetched ahead, twice as many of the first few.
+// each chain aheadDigests are fetched ahead, deepDigests of the first few. More
+// would only open connections that are never used again.
 const (
 	walksAtOnce  = 64
-	aheadDigests = 8
-	deepAtOnce   = 16
+	aheadDigests = 4
+	deepAtOnce   = 8
+	deepDigests  = 16
 )
 
 // depth returns how many digests of a chain are fetched ahead; done gives a
 // place among the deep ones back.
 func (s *source) depth() (n int, done func()) {
 	if s.deep.TryAcquire(1) {
-		return 2 * aheadDigests, func() { s.deep.Release(1) }
+		return deepDigests, func() { s.deep.Release(1) }
 	}
 	return aheadDigests, func() {}
 }
@@ -141,7 +143,7 @@ func (s *source) depth() (n int, done func()) {
 func (w *Worker) newSource(s Source, share int64) *source {
 	objects := counting{s.Objects, s.Bucket, w.m}
 	src := &source{
-		Source: s, digests: fetch.New(objects, (walksAtOnce+deepAtOnce)*aheadDigests), logs: fetch.New(objects, w.Concurrency),
+		Source: s, digests: fetch.New(objects, (walksAtOnce-deepAtOnce)*aheadDigests+deepAtOnce*deepDigests), logs: fetch.New(objects, w.Concurrency),
 		workers: fetch.NewWorkers(w.Concurrency), budget: w.budget.Share(share), walks: semaphore.NewWeighted(walksAtOnce), deep: semaphore.NewWeighted(deepAtOnce),
 		listed: map[trail.Place]bool{}, err: ErrNotListed,
 	}
