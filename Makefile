@@ -3,6 +3,8 @@ SHELL       := bash
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME    ?= 10m
+# Benchmarks measure the C library too, where it is there to be linked.
+BENCHTAGS   := $(if $(wildcard /usr/include/libdeflate.h),-tags libdeflate)
 
 .PHONY: help build test check fmt vet lint vuln race fuzz-short fuzz bench demo stack sample
 
@@ -44,7 +46,7 @@ fuzz: ## each fuzz target for FUZZTIME (10m)
 	go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$p | tail -n 20; done; done
 
 bench: ## measurements; see docs/benchmarks.md
-	GOMAXPROCS=1 go test -run '^$$' -bench . ./pkg/... && for n in 1 2; do GOMAXPROCS=$$n go test -run '^$$' -bench '^Benchmark(Get|Inflate|Ingest)$$' ./test/bench; done
+	GOMAXPROCS=1 go test -run '^$$' -bench . ./pkg/... && for n in 1 2; do GOMAXPROCS=$$n go test $(BENCHTAGS) -run '^$$' -bench '^Benchmark(Get|Inflate|Ingest)$$' ./test/bench; done
 	go test -run '^$$' -bench 'Reference|Organization|Chains|Length|Concurrency|Collector|IngestS3|IngestQueue|Memory' -benchtime 1x -timeout 90m ./test/bench
 
 demo: build ## both programs on the built-in sample: one edited log file, two hours without logging

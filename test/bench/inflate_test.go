@@ -21,10 +21,10 @@ import (
 // logSizes are those of small, full and very large log files.
 var logSizes = []int{20 << 10, 500 << 10, 5 << 20}
 
-// inflateRows read log files with internal/inflate, and with a loop that
-// inflates with klauspost/compress, hashes and checks nothing: each a good many
-// in turn, since a processor's branch predictor learns one by heart. MB/s are of
-// inflated data.
+// inflateRows read log files with internal/inflate, and with loops that inflate
+// with klauspost/compress and libdeflate, hash and check nothing: each a good
+// many in turn, since a processor's branch predictor learns one by heart. MB/s
+// are of inflated data.
 func inflateRows(full bool) (rows []row) {
 	w := testtrail.New()
 	for _, size := range pick(full, logSizes, logSizes[:1]) {
@@ -40,30 +40,40 @@ func inflateRows(full bool) (rows []row) {
 	return rows
 }
 
+// inflateLoops are those loops, and what they have in common: hashing what is
+// inflated already, beyond which no inflater gets.
 func inflateLoops(name string, bodies [][]byte) (rows []row) {
-	stored, total := make([][]byte, len(bodies)), 0
+	stored := make([][]byte, len(bodies))
+	inflated := make(map[*byte][]byte, len(bodies))
 	for i, b := range bodies {
 		stored[i] = testtrail.Gzip(b)
-		total += len(b)
+		inflated[&stored[i][0]] = b
 	}
-	for _, l := range []loop{{"ours", ours}, {"klauspost", new(klauspost).hash}} {
-		rows = append(rows, row{name + "/" + l.name, func(m meter) {
-			for i, s := range stored {
-				if sum, err := l.read(s, nil); err != nil || sum != sha256.Sum256(bodies[i]) {
-					m.Fatal(sum, err)
-				}
-			}
-			n, began := 0, time.Now()
-			for m.Loop() {
-				for _, s := range stored {
-					_, _ = l.read(s, nil)
-				}
-				n += total
-			}
-			m.ReportMetric(float64(n)/1e6/time.Since(began).Seconds(), "MB/s")
-		}})
+	hashAlone := func(stored []byte, _ io.Writer) ([32]byte, error) { return sha256.Sum256(inflated[&stored[0]]), nil }
+	loops := append([]loop{{"ours", ours}, {"klauspost", new(klauspost).hash}}, libdeflateLoops()...)
+	for _, l := range append(loops, loop{"sha256", hashAlone}) {
+		rows = append(rows, row{name + "/" + l.name, func(m meter) { l.measure(m, stored, bodies) }})
 	}
 	return rows
+}
+
+// measure reads all files in turn, after a round that looks at the results.
+func (l loop) measure(m meter, stored, bodies [][]byte) {
+	total := 0
+	for i, s := range stored {
+		if sum, err := l.read(s, nil); err != nil || sum != sha256.Sum256(bodies[i]) {
+			m.Fatal(sum, err)
+		}
+		total += len(bodies[i])
+	}
+	n, began := 0, time.Now()
+	for m.Loop() {
+		for _, s := range stored {
+			_, _ = l.read(s, nil)
+		}
+		n += total
+	}
+	m.ReportMetric(float64(n)/1e6/time.Since(began).Seconds(), "MB/s")
 }
 
 // realLogs returns log files of about size bytes with the events of

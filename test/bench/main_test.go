@@ -107,6 +107,9 @@ func describe() {
 	if out, err := list.Output(); err == nil {
 		say("peer", string(out))
 	}
+	if v := libdeflateVersion(); v != "" {
+		say("libdeflate", v)
+	}
 	// A test binary does not say what it was built with.
 	if out, err := exec.Command("go", "list", "-m", "github.com/aws/aws-sdk-go-v2", "github.com/klauspost/compress").Output(); err == nil {
 		for module := range strings.Lines(string(out)) {

@@ -27,7 +27,7 @@ type row struct {
 
 var (
 	benchmark = regexp.MustCompile(`^Benchmark([A-Za-z0-9]+)(/\S+?)?(?:-(\d+))?\s+\d+\t(.+)$`)
-	setting   = regexp.MustCompile(`^(date|commit|cores|go|load|aws|peer|module|goos|goarch|cpu): +(.+)$`)
+	setting   = regexp.MustCompile(`^(date|commit|cores|go|load|aws|peer|libdeflate|module|goos|goarch|cpu): +(.+)$`)
 	failure   = regexp.MustCompile(`^(--- FAIL|FAIL|panic:|make: \*\*\*)`)
 )
 

@@ -108,11 +108,14 @@ func (b *book) figure(part, name string, cores int, unit string, missing ...stri
 }
 
 // ratio returns how many times a figure of one row on one core is that of
-// another.
-func (b *book) ratio(part, name, other, unit string) (string, error) {
+// another. What may be missing has a text for that.
+func (b *book) ratio(part, name, other, unit string, missing ...string) (string, error) {
 	var v [2]float64
 	for i, n := range []string{name, other} {
 		r := b.find(part, n, 1)
+		if r == nil && len(missing) > 0 {
+			return missing[0], nil
+		}
 		if r == nil || r.figures[unit] == 0 {
 			return "", fmt.Errorf("no %s of Benchmark%s/%s on one core in the input", unit, part, n)
 		}
