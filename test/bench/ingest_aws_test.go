@@ -42,20 +42,26 @@ func (s site) ingested(m meter) {
 	} else {
 		run.Args = append(run.Args, s.ingestFlags("--state", "memory", "--once")...)
 	}
-	var t total
+	peer := s.peer(m, srv)
+	var t, peers total
 	events := 0
 	for m.Loop() {
-		var got measured
-		switch {
-		case !s.Queue:
-			got = run.measure(m, 0)
-		case t.runs > 0:
-			m.Fatal("the queue is empty after one run: use -benchtime 1x")
-		default:
-			got = drained(m, srv, run)
+		for range s.turns() {
+			var got measured
+			switch {
+			case !s.Queue:
+				got = run.measure(m, 0)
+			case t.runs > 0:
+				m.Fatal("the queue is empty after one run: use -benchtime 1x")
+			default:
+				got = drained(m, srv, run)
+			}
+			t.add(got)
+			events = s.emitted(m, got)
+			if peer != nil {
+				peers.add(peer.measure(m, 0))
+			}
 		}
-		t.add(got)
-		events = s.emitted(m, got)
 	}
 	if read := srv.status().Requests["GetObject"]; read < (s.logs()+s.Chains*s.Hours)*t.runs {
 		m.Fatalf("%d objects read in %d runs, of %d logs and their digests", read, t.runs, s.logs())
@@ -64,9 +70,18 @@ func (s site) ingested(m meter) {
 	m.ReportMetric(t.per(s.logs(), t.wall), "logs/s")
 	m.ReportMetric(t.per(events, t.wall), "events/s")
 	m.ReportMetric(t.per(events, t.cpu), "events/cpu-s")
-	if !s.Queue && s.Chains > 1 {
-		s.beside(m, srv, t, events)
+	if peer != nil {
+		s.beside(m, t, peers, events)
 	}
+}
+
+// turns is how often ours and the peer take turns: a single run of less than a
+// second says little.
+func (s site) turns() int {
+	if s.Latency > 0 || s.Queue {
+		return 1
+	}
+	return 5
 }
 
 // ingestFlags are the arguments of an ingest of the whole site.

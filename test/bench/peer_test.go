@@ -45,20 +45,27 @@ var buildPeer = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// beside measures the peer on the server that ours have read from.
-func (s site) beside(m meter, srv *server, ours total, events int) {
+// peer is the peer on the same objects, nil where there is none or nothing to
+// compare: it reads one object after another, and so knows no chains.
+func (s site) peer(m meter, srv *server) *errand {
 	m.Helper()
+	if s.Queue || s.Chains == 1 {
+		return nil
+	}
 	path := peer(m)
 	if path == "" {
-		return
+		return nil
 	}
-	var t total
-	t.add(errand{Env: srv.env, Discard: true, Args: []string{path, "s3://" + bucket}}.measure(m, 0))
-	t.report(m, "peer-")
-	m.ReportMetric(t.per(s.logs(), t.wall), "peer-logs/s")
-	m.ReportMetric(t.per(events, t.cpu), "peer-events/cpu-s")
-	m.ReportMetric(ours.per(1, ours.wall)/t.per(1, t.wall), "x-peer")
-	m.ReportMetric(ours.per(1, ours.cpu)/t.per(1, t.cpu), "x-peer-cpu")
+	return &errand{Env: srv.env, Discard: true, Args: []string{path, "s3://" + bucket}}
+}
+
+// beside reports what the peer took, and ours beside it.
+func (s site) beside(m meter, ours, peers total, events int) {
+	peers.report(m, "peer-")
+	m.ReportMetric(peers.per(s.logs(), peers.wall), "peer-logs/s")
+	m.ReportMetric(peers.per(events, peers.cpu), "peer-events/cpu-s")
+	m.ReportMetric(ours.per(1, ours.wall)/peers.per(1, peers.wall), "x-peer")
+	m.ReportMetric(ours.per(1, ours.cpu)/peers.per(1, peers.cpu), "x-peer-cpu")
 }
 
 // What the peer is measured at is that it emits every event.
