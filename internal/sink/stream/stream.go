@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/trailseal/trailseal/pkg/trail"
 )
@@ -20,7 +21,8 @@ var ErrClosed = errors.New("closed")
 // Sink writes batches, one after the other. It is safe for concurrent use.
 type Sink struct {
 	w      io.Writer
-	turn   chan struct{} // holds one token; whoever has it owns w, buf and torn
+	taken  atomic.Bool   // whoever took it owns w, buf and torn
+	freed  chan struct{} // a token says that it was given back
 	buf    []byte
 	torn   bool // the stream ends in the middle of a line
 	close  sync.Once
@@ -29,7 +31,7 @@ type Sink struct {
 
 // New returns a sink that writes to w. It does not close it.
 func New(w io.Writer) *Sink {
-	return &Sink{w: w, turn: make(chan struct{}, 1), closed: make(chan struct{})}
+	return &Sink{w: w, freed: make(chan struct{}, 1), closed: make(chan struct{})}
 }
 
 // Emit writes the lines of b in one write. Where ctx ends during the write,
@@ -54,18 +56,14 @@ func (s *Sink) emit(ctx context.Context, b trail.Batch) error {
 	if len(b.Lines) == 0 {
 		return nil
 	}
-	select {
-	case s.turn <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.closed:
-		return ErrClosed
+	if err := s.take(ctx); err != nil {
+		return err
 	}
 	s.fill(b) // a copy: the write may outlast Emit
 	done := make(chan error, 1)
 	go func() {
 		err := s.write()
-		<-s.turn
+		s.giveBack()
 		done <- err
 	}()
 	select {
@@ -73,6 +71,30 @@ func (s *Sink) emit(ctx context.Context, b trail.Batch) error {
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// take waits for the stream. Nobody is handed it while asleep: until the next
+// in line got a processor the stream would stand still, and behind it all who
+// come meanwhile, each with the log that it wants to emit in memory.
+func (s *Sink) take(ctx context.Context) error {
+	for !s.taken.CompareAndSwap(false, true) {
+		select {
+		case <-s.freed: // by now another may have taken it, who will give it back
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.closed:
+			return ErrClosed
+		}
+	}
+	return nil
+}
+
+func (s *Sink) giveBack() {
+	s.taken.Store(false)
+	select {
+	case s.freed <- struct{}{}:
+	default: // one who waits is woken already
 	}
 }
 

@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -148,5 +149,42 @@ func TestFullDevice(t *testing.T) {
 	defer full.Close()
 	if err := stream.New(full).Emit(t.Context(), sinktest.Batch(1, 3)); err == nil {
 		t.Error("acknowledged by a full device")
+	}
+}
+
+// Of many who wait for a stream that stands still, some give up; when it goes
+// on, nobody else is forgotten.
+func TestNobodyIsForgotten(t *testing.T) {
+	const waiting = 200
+	stall := make(chan struct{})
+	r := &reader{stall: stall}
+	s := stream.New(r)
+	impatient, giveUp := context.WithCancel(t.Context())
+	var all, gaveUp sync.WaitGroup
+	for i := range waiting {
+		if i%2 == 1 {
+			gaveUp.Go(func() {
+				if err := s.Emit(impatient, sinktest.Batch(i, 1)); !errors.Is(err, context.Canceled) {
+					t.Errorf("who gave up: %v", err)
+				}
+			})
+			continue
+		}
+		all.Go(func() {
+			if err := s.Emit(t.Context(), sinktest.Batch(i, 1)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	giveUp()
+	gaveUp.Wait()
+	r.mu.Lock()
+	r.stall = nil
+	r.mu.Unlock()
+	close(stall)
+	all.Wait()
+	// One who gave up may have been the first, whose write went on.
+	if n := len(r.lines()); n < waiting/2 || n > waiting/2+1 {
+		t.Errorf("%d lines, want those of the %d who waited", n, waiting/2)
 	}
 }
