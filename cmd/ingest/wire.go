@@ -71,7 +71,7 @@ func (a *app) ingest(ctx context.Context, c *config) int {
 }
 
 // memoryBesides is what the program takes beside the logs in flight: code,
-// connections, digests, listings.
+// connections, digests, listings, and the ballast, which counts and is not there.
 const memoryBesides = 64 << 20
 
 // logWaiting says which chains could not be followed to their end, and why.

@@ -8,7 +8,9 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"go.uber.org/goleak"
 
@@ -152,39 +154,46 @@ func TestFullDevice(t *testing.T) {
 	}
 }
 
-// Of many who wait for a stream that stands still, some give up; when it goes
+// Of many who wait for a stream that stands still, half give up; when it goes
 // on, nobody else is forgotten.
 func TestNobodyIsForgotten(t *testing.T) {
-	const waiting = 200
-	stall := make(chan struct{})
-	r := &reader{stall: stall}
-	s := stream.New(r)
-	impatient, giveUp := context.WithCancel(t.Context())
-	var all, gaveUp sync.WaitGroup
-	for i := range waiting {
-		if i%2 == 1 {
-			gaveUp.Go(func() {
-				if err := s.Emit(impatient, sinktest.Batch(i, 1)); !errors.Is(err, context.Canceled) {
-					t.Errorf("who gave up: %v", err)
-				}
-			})
-			continue
-		}
-		all.Go(func() {
-			if err := s.Emit(t.Context(), sinktest.Batch(i, 1)); err != nil {
-				t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		const waiting = 200
+		stall := make(chan struct{})
+		r := &reader{stall: stall}
+		s := stream.New(r)
+		impatient, giveUp := context.WithCancel(t.Context())
+		var done, gaveUp atomic.Int64
+		for i := range waiting {
+			ctx := t.Context()
+			if i%2 == 1 {
+				ctx = impatient
 			}
-		})
-	}
-	giveUp()
-	gaveUp.Wait()
-	r.mu.Lock()
-	r.stall = nil
-	r.mu.Unlock()
-	close(stall)
-	all.Wait()
-	// One who gave up may have been the first, whose write went on.
-	if n := len(r.lines()); n < waiting/2 || n > waiting/2+1 {
-		t.Errorf("%d lines, want those of the %d who waited", n, waiting/2)
-	}
+			go func() {
+				switch err := s.Emit(ctx, sinktest.Batch(i, 1)); {
+				case err == nil:
+					done.Add(1)
+				case errors.Is(err, context.Canceled) && ctx == impatient:
+					gaveUp.Add(1)
+				default:
+					t.Error(err)
+				}
+			}()
+		}
+		synctest.Wait() // one writes, all others wait for it
+		giveUp()
+		synctest.Wait()
+		if done.Load() != 0 || gaveUp.Load() != waiting/2 {
+			t.Errorf("while it stands still %d are done and %d gave up", done.Load(), gaveUp.Load())
+		}
+		r.mu.Lock()
+		r.stall = nil
+		r.mu.Unlock()
+		close(stall)
+		synctest.Wait()
+		// One who gave up may have been the one whose write went on.
+		if n := len(r.lines()); done.Load() != waiting/2 || n < waiting/2 || n > waiting/2+1 {
+			t.Errorf("%d are done, and %d lines there, want those of the %d who waited", done.Load(), n, waiting/2)
+		}
+	})
 }
