@@ -26,6 +26,7 @@ import (
 	"github.com/trailseal/trailseal/internal/report"
 	"github.com/trailseal/trailseal/internal/state"
 	"github.com/trailseal/trailseal/internal/when"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -94,7 +95,7 @@ func (t *trials) result(what string, err error, action, resource, done string) b
 		t.add(trialMissing, what, "%s; set AWS_PROFILE or --profile, or give the instance, task or pod a role", err)
 	case errors.Is(err, awsapi.ErrRegion):
 		t.add(trialMissing, what, "%s; set AWS_REGION", err)
-	case errors.Is(err, trail.ErrKMSDenied):
+	case errors.Is(err, finding.ErrKMSDenied):
 		t.add(trialMissing, what, "%s on the KMS key of %s: %s", kmsAction(action), resource, err)
 	case errors.Is(err, fs.ErrPermission) && action != "":
 		t.add(trialMissing, what, "%s on %s: %s", action, resource, err)

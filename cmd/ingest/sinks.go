@@ -18,13 +18,13 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/sink/fan"
 	"github.com/trailseal/trailseal/internal/sink/file"
 	httpsink "github.com/trailseal/trailseal/internal/sink/http"
 	"github.com/trailseal/trailseal/internal/sink/s3"
 	"github.com/trailseal/trailseal/internal/sink/stream"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 

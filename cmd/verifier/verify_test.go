@@ -13,10 +13,10 @@ import (
 	"time"
 
 	"github.com/trailseal/trailseal/internal/awsapi"
-	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/report"
 	"github.com/trailseal/trailseal/internal/testaws"
 	"github.com/trailseal/trailseal/internal/testtrail"
+	"github.com/trailseal/trailseal/pkg/finding"
 )
 
 // site is a world with digests of trail main in two accounts, ending from

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/trailseal/trailseal/internal/finding"
+	"github.com/trailseal/trailseal/pkg/finding"
 )
 
 const (

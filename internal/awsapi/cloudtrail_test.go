@@ -11,7 +11,7 @@ import (
 	"github.com/trailseal/trailseal/internal/testaws"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/pkg/digest"
-	"github.com/trailseal/trailseal/pkg/trail"
+	"github.com/trailseal/trailseal/pkg/finding"
 )
 
 var (
@@ -66,7 +66,7 @@ func TestCloudTrailFaults(t *testing.T) {
 		text  string
 	}{
 		{"denied", testaws.Denied(), []error{fs.ErrPermission}, "AccessDeniedException: User: "},
-		{"throttled for ever", testaws.Throttled(), []error{trail.ErrThrottled}, "ThrottlingException"},
+		{"throttled for ever", testaws.Throttled(), []error{finding.ErrThrottled}, "ThrottlingException"},
 		{"internal error", testaws.InternalError(), nil, "InternalError"},
 		{"wrong key id", testaws.Fault{Status: 400, Code: "UnrecognizedClientException", Message: "x"}, []error{awsapi.ErrCredentials, fs.ErrPermission}, "UnrecognizedClientException"},
 		{"404 without a body", testaws.EmptyNotFound(), nil, ""},

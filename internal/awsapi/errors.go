@@ -16,7 +16,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
-	"github.com/trailseal/trailseal/pkg/trail"
+	"github.com/trailseal/trailseal/pkg/finding"
 )
 
 // What a person has to set right before anything can be read.
@@ -63,7 +63,7 @@ func explain(err error) *apiError {
 	}
 	switch status := statusOf(err); {
 	case throttling("", status):
-		return &apiError{statusText(status), []error{trail.ErrThrottled}}
+		return &apiError{statusText(status), []error{finding.ErrThrottled}}
 	case status >= 300:
 		return &apiError{text: statusText(status)} // whatever answered, it was not the service
 	}
@@ -81,15 +81,15 @@ func service(e smithy.APIError, status int) *apiError {
 	}
 	switch {
 	case code == "NoSuchBucket" && status == http.StatusNotFound:
-		out.is = []error{fs.ErrNotExist, trail.ErrNoBucket}
+		out.is = []error{fs.ErrNotExist, finding.ErrNoBucket}
 	case code == "NoSuchKey" && status == http.StatusNotFound, slices.Contains(noQueue, code):
 		out.is = []error{fs.ErrNotExist}
 	case code == "InvalidObjectState":
-		out.is = []error{trail.ErrArchived}
+		out.is = []error{finding.ErrArchived}
 	case aboutKMS(code, message):
-		out.is = []error{trail.ErrKMSDenied}
+		out.is = []error{finding.ErrKMSDenied}
 	case throttling(code, status), slices.Contains(tooManyInFlight, code):
-		out.is = []error{trail.ErrThrottled}
+		out.is = []error{finding.ErrThrottled}
 	case slices.Contains(badCredentials, code):
 		out.is = []error{ErrCredentials, fs.ErrPermission}
 	case status == http.StatusForbidden || strings.HasPrefix(code, "AccessDenied"):

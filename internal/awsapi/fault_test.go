@@ -15,10 +15,9 @@ import (
 	"time"
 
 	"github.com/trailseal/trailseal/internal/awsapi"
-	"github.com/trailseal/trailseal/internal/fetch"
-	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/testaws"
 	"github.com/trailseal/trailseal/internal/testtrail"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -30,7 +29,7 @@ const (
 // sentinels are all that a caller tells causes apart by. A fault must wrap
 // just those of its row.
 var sentinels = []error{
-	fs.ErrNotExist, trail.ErrNoBucket, fs.ErrPermission, trail.ErrKMSDenied, trail.ErrArchived, trail.ErrThrottled,
+	fs.ErrNotExist, finding.ErrNoBucket, fs.ErrPermission, finding.ErrKMSDenied, finding.ErrArchived, finding.ErrThrottled,
 	awsapi.ErrCredentials, awsapi.ErrRegion, context.Canceled, context.DeadlineExceeded,
 }
 
@@ -98,19 +97,19 @@ func TestGetFaults(t *testing.T) {
 		why   finding.Reason
 	}{
 		{"absent", testaws.NoSuchKey(), []error{fs.ErrNotExist}, where + "NoSuchKey: The specified key does not exist.", true, ""},
-		{"bucket gone", testaws.NoSuchBucket(), []error{fs.ErrNotExist, trail.ErrNoBucket}, "NoSuchBucket", true, ""},
+		{"bucket gone", testaws.NoSuchBucket(), []error{fs.ErrNotExist, finding.ErrNoBucket}, "NoSuchBucket", true, ""},
 		{"404 without a body", testaws.EmptyNotFound(), nil, where + "HTTP 404 Not Found without an error code", false, finding.Network},
 		{"404 of another kind", testaws.Fault{Status: 404, Code: "NoSuchUpload", Message: "x"}, nil, "NoSuchUpload", false, finding.Network},
 		{"NoSuchKey that is no 404", testaws.Fault{Status: 400, Code: "NoSuchKey", Message: "x"}, nil, "NoSuchKey", false, finding.Network},
 		{"denied", testaws.AccessDenied(), []error{fs.ErrPermission}, where + "AccessDenied: Access Denied", false, finding.AccessDenied},
 		{"403 without a body", testaws.Fault{Status: 403, Empty: true}, []error{fs.ErrPermission}, "HTTP 403", false, finding.AccessDenied},
 		{"bucket of another owner is named for KMS", testaws.Fault{Status: 403, Code: "AccessDenied", Message: "not authorized to perform: s3:GetObject on resource: arn:aws:s3:::my-kms-logs/x"}, []error{fs.ErrPermission}, "s3:GetObject", false, finding.AccessDenied},
-		{"key denied", testaws.KMSDenied(), []error{trail.ErrKMSDenied}, "kms:Decrypt", false, finding.KMSDenied},
-		{"key of another account", testaws.Fault{Status: 403, Code: "AccessDenied", Message: "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access."}, []error{trail.ErrKMSDenied}, "ciphertext", false, finding.KMSDenied},
-		{"key disabled", testaws.Fault{Status: 400, Code: "KMS.DisabledException", Message: "arn:aws:kms:us-east-1:1:key/1 is disabled."}, []error{trail.ErrKMSDenied}, "KMS.DisabledException", false, finding.KMSDenied},
-		{"archived", testaws.Archived(), []error{trail.ErrArchived}, "InvalidObjectState", false, finding.Archived},
-		{"slow down for ever", testaws.SlowDown(), []error{trail.ErrThrottled}, "SlowDown", false, finding.Throttled},
-		{"503 without a body", testaws.Fault{Status: 503, Empty: true}, []error{trail.ErrThrottled}, "HTTP 503", false, finding.Throttled},
+		{"key denied", testaws.KMSDenied(), []error{finding.ErrKMSDenied}, "kms:Decrypt", false, finding.KMSDenied},
+		{"key of another account", testaws.Fault{Status: 403, Code: "AccessDenied", Message: "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access."}, []error{finding.ErrKMSDenied}, "ciphertext", false, finding.KMSDenied},
+		{"key disabled", testaws.Fault{Status: 400, Code: "KMS.DisabledException", Message: "arn:aws:kms:us-east-1:1:key/1 is disabled."}, []error{finding.ErrKMSDenied}, "KMS.DisabledException", false, finding.KMSDenied},
+		{"archived", testaws.Archived(), []error{finding.ErrArchived}, "InvalidObjectState", false, finding.Archived},
+		{"slow down for ever", testaws.SlowDown(), []error{finding.ErrThrottled}, "SlowDown", false, finding.Throttled},
+		{"503 without a body", testaws.Fault{Status: 503, Empty: true}, []error{finding.ErrThrottled}, "HTTP 503", false, finding.Throttled},
 		{"internal error for ever", testaws.InternalError(), nil, "InternalError", false, finding.Network},
 		{"reset for ever", testaws.Fault{Reset: true}, nil, "", false, finding.Network},
 		{"no answer for ever", testaws.Fault{Delay: 2 * time.Second}, nil, "timeout", false, finding.Network},
@@ -128,11 +127,11 @@ func TestGetFaults(t *testing.T) {
 			began := time.Now()
 			_, err := get(t.Context(), objects, key)
 			expect(t, err, tt.text, tt.is...)
-			if fetch.IsFact(err) != tt.fact {
+			if finding.IsFact(err) != tt.fact {
 				t.Errorf("%v is a fact: %v, want %v", err, !tt.fact, tt.fact)
 			}
-			if !tt.fact && fetch.ReasonOf(err) != tt.why {
-				t.Errorf("%v has the reason %q, want %q", err, fetch.ReasonOf(err), tt.why)
+			if !tt.fact && finding.ReasonOf(err) != tt.why {
+				t.Errorf("%v has the reason %q, want %q", err, finding.ReasonOf(err), tt.why)
 			}
 			if d := time.Since(began); d > 4*time.Second {
 				t.Errorf("gave up only after %v", d)
@@ -211,7 +210,7 @@ func TestCancelledWhileReading(t *testing.T) {
 			defer cancel()
 			_, err := get(ctx, objects, key)
 			expect(t, err, "get s3://", context.DeadlineExceeded)
-			if fetch.IsFact(err) {
+			if finding.IsFact(err) {
 				t.Errorf("%v is a fact", err)
 			}
 		})
@@ -299,7 +298,7 @@ func TestRetriesHaveNoCommonBudget(t *testing.T) {
 		name := fmt.Sprintf("f%02d/x", i)
 		server.Fail(testaws.SlowDown().On("GetObject", bucket, name))
 		_, err := get(t.Context(), objects, name)
-		expect(t, err, "SlowDown", trail.ErrThrottled)
+		expect(t, err, "SlowDown", finding.ErrThrottled)
 	}
 	f := testaws.SlowDown().On("GetObject", bucket, key)
 	f.Times = 4

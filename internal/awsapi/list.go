@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -56,34 +57,58 @@ func (s *S3) List(ctx context.Context, bucket, prefix, after string) iter.Seq2[t
 	}
 }
 
-// Folders yields the key prefixes one level below prefix.
-func (s *S3) Folders(ctx context.Context, bucket, prefix string) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
+// Children yields the objects and the folders one level below prefix, in byte
+// order.
+func (s *S3) Children(ctx context.Context, bucket, prefix string) iter.Seq2[trail.Object, error] {
+	return func(yield func(trail.Object, error) bool) {
 		op := "list s3://" + bucket + "/" + prefix
 		in := s.listing(bucket, prefix)
 		in.Delimiter = aws.String("/")
 		last := ""
 		for page, err := range s.pages(ctx, in) {
 			if err != nil {
-				yield("", translate(ctx, op, err))
+				yield(trail.Object{}, translate(ctx, op, err))
 				return
 			}
-			for _, p := range page.CommonPrefixes {
-				folder, err := decoded(page, p.Prefix)
-				if err == nil {
-					err = inOrder(folder, prefix, last)
-				}
-				if err != nil {
-					yield("", fmt.Errorf("%s: %w", op, err))
+			found, err := children(bucket, page)
+			if err != nil {
+				yield(trail.Object{}, fmt.Errorf("%s: %w", op, err))
+				return
+			}
+			for _, o := range found {
+				if err := inOrder(o.Key, prefix, last); err != nil {
+					yield(trail.Object{}, fmt.Errorf("%s: %w", op, err))
 					return
 				}
-				last = folder
-				if !yield(folder, nil) {
+				last = o.Key
+				if !yield(o, nil) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// children returns a page's objects and folders in byte order. S3 has them in
+// two lists.
+func children(bucket string, page *s3.ListObjectsV2Output) ([]trail.Object, error) {
+	var found []trail.Object
+	for _, c := range page.Contents {
+		key, err := decoded(page, c.Key)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, trail.Object{Bucket: bucket, Key: key, Size: aws.ToInt64(c.Size), Modified: aws.ToTime(c.LastModified).UTC()})
+	}
+	for _, p := range page.CommonPrefixes {
+		folder, err := decoded(page, p.Prefix)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, trail.Object{Bucket: bucket, Key: folder})
+	}
+	slices.SortFunc(found, func(a, b trail.Object) int { return strings.Compare(a.Key, b.Key) })
+	return found, nil
 }
 
 // listing asks for URL-encoded keys: XML cannot hold every byte that a key can.

@@ -10,9 +10,8 @@ import (
 	"time"
 
 	"github.com/trailseal/trailseal/internal/awsapi"
-	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/testaws"
-	"github.com/trailseal/trailseal/pkg/trail"
+	"github.com/trailseal/trailseal/pkg/finding"
 )
 
 // list returns what a listing yielded, before and with its error.
@@ -31,9 +30,9 @@ func list(t *testing.T, s *awsapi.S3, prefix string) (keys []string, err error) 
 
 func folders(t *testing.T, s *awsapi.S3) (names []string, err error) {
 	t.Helper()
-	for f, e := range s.Folders(t.Context(), bucket, "") {
+	for o, e := range s.Children(t.Context(), bucket, "") {
 		if err = e; err == nil {
-			names = append(names, f)
+			names = append(names, o.Key)
 		}
 	}
 	return names, err
@@ -49,7 +48,7 @@ func TestListFaults(t *testing.T) {
 		text  string
 	}{
 		{"denied", testaws.AccessDenied(), []error{fs.ErrPermission}, "list s3://trail-bucket/: AccessDenied"},
-		{"bucket gone meanwhile", testaws.NoSuchBucket(), []error{fs.ErrNotExist, trail.ErrNoBucket}, "NoSuchBucket"},
+		{"bucket gone meanwhile", testaws.NoSuchBucket(), []error{fs.ErrNotExist, finding.ErrNoBucket}, "NoSuchBucket"},
 		{"404 without a body", testaws.EmptyNotFound(), nil, "HTTP 404"},
 		{"200 without a body", testaws.Fault{Status: 200, Empty: true}, nil, "the answer is no listing"},
 		{"internal error", testaws.InternalError(), nil, "InternalError"},
@@ -134,7 +133,7 @@ func TestForeignListings(t *testing.T) {
 				return
 			}
 			expect(t, err, tt.text)
-			if fetch.IsFact(err) {
+			if finding.IsFact(err) {
 				t.Errorf("%v is a fact", err)
 			}
 		})
@@ -178,7 +177,7 @@ func TestRegionUnknown(t *testing.T) {
 	}{
 		{"denied", testaws.AccessDenied(), nil, ""},
 		{"not found", testaws.EmptyNotFound(), nil, ""},
-		{"throttled", testaws.SlowDown(), []error{trail.ErrThrottled}, "get s3://"},
+		{"throttled", testaws.SlowDown(), []error{finding.ErrThrottled}, "get s3://"},
 		{"reset", testaws.Fault{Reset: true}, nil, "get s3://"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

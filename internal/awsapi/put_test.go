@@ -13,7 +13,7 @@ import (
 	"github.com/trailseal/trailseal/internal/awsapi"
 	"github.com/trailseal/trailseal/internal/sink/s3"
 	"github.com/trailseal/trailseal/internal/testaws"
-	"github.com/trailseal/trailseal/pkg/trail"
+	"github.com/trailseal/trailseal/pkg/finding"
 )
 
 var _ s3.Putter = (*awsapi.S3)(nil)
@@ -64,9 +64,9 @@ func TestPutFaults(t *testing.T) {
 		{"stored, then no answer for ever", testaws.Fault{Reset: true, After: true}, false, true, nil, ""},
 		{"slow", testaws.Fault{Delay: 100 * time.Millisecond, Times: 1}, true, true, nil, ""},
 		{"denied", testaws.AccessDenied(), false, false, []error{fs.ErrPermission}, where + "AccessDenied: Access Denied"},
-		{"key denied", testaws.KMSDenied(), false, false, []error{trail.ErrKMSDenied}, "kms:Decrypt"},
-		{"bucket gone", testaws.NoSuchBucket(), false, false, []error{fs.ErrNotExist, trail.ErrNoBucket}, where + "NoSuchBucket"},
-		{"slow down for ever", testaws.SlowDown(), false, false, []error{trail.ErrThrottled}, where + "SlowDown"},
+		{"key denied", testaws.KMSDenied(), false, false, []error{finding.ErrKMSDenied}, "kms:Decrypt"},
+		{"bucket gone", testaws.NoSuchBucket(), false, false, []error{fs.ErrNotExist, finding.ErrNoBucket}, where + "NoSuchBucket"},
+		{"slow down for ever", testaws.SlowDown(), false, false, []error{finding.ErrThrottled}, where + "SlowDown"},
 		{"internal error for ever", testaws.InternalError(), false, false, nil, where + "InternalError"},
 		{"reset for ever", testaws.Fault{Reset: true}, false, false, nil, ""},
 		{"no answer for ever", testaws.Fault{Delay: 2 * time.Second}, false, false, nil, "timeout"},

@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -215,7 +216,7 @@ func entryError(f types.BatchResultErrorEntry) *apiError {
 	case staleReceipt(code, aws.ToString(f.Message)):
 		out.is = []error{ErrReceipt}
 	case throttling(code, 0):
-		out.is = []error{trail.ErrThrottled}
+		out.is = []error{finding.ErrThrottled}
 	case strings.HasPrefix(code, "AccessDenied"):
 		out.is = []error{fs.ErrPermission}
 	}

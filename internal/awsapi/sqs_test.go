@@ -17,7 +17,7 @@ import (
 	"github.com/trailseal/trailseal/internal/awsapi"
 	"github.com/trailseal/trailseal/internal/testaws"
 	"github.com/trailseal/trailseal/internal/testtrail"
-	"github.com/trailseal/trailseal/pkg/trail"
+	"github.com/trailseal/trailseal/pkg/finding"
 )
 
 // queue returns a fake queue and the adapter for it.
@@ -139,7 +139,7 @@ func TestDelete(t *testing.T) {
 		"control":                         {testaws.Fault{Op: "None"}, nil, 0, nil},
 		"an entry of the second batch":    {with(func(f *testaws.Fault) { f.Times, f.Skip, f.Entry = 1, 1, 3 }), []int{12}, 1, nil},
 		"an entry, but it took effect":    {with(func(f *testaws.Fault) { f.Times, f.Entry, f.After = 1, 10, true }), []int{9}, 0, nil},
-		"an entry is throttled":           {with(func(f *testaws.Fault) { f.Times, f.Entry, f.Code = 1, 1, "RequestThrottled" }), []int{0}, 1, []error{trail.ErrThrottled}},
+		"an entry is throttled":           {with(func(f *testaws.Fault) { f.Times, f.Entry, f.Code = 1, 1, "RequestThrottled" }), []int{0}, 1, []error{finding.ErrThrottled}},
 		"an entry is denied":              {with(func(f *testaws.Fault) { f.Times, f.Entry, f.Code = 1, 1, "AccessDenied" }), []int{0}, 1, []error{fs.ErrPermission}},
 		"an entry's receipt is stale":     {with(func(f *testaws.Fault) { f.Times, f.Entry, f.Code = 1, 1, "ReceiptHandleIsInvalid" }), []int{0}, 1, []error{awsapi.ErrReceipt}},
 		"the same, of the old protocol":   {with(func(f *testaws.Fault) { f.Times, f.Entry, f.Code = 1, 1, "AWS.SimpleQueueService.MessageNotInflight" }), []int{0}, 1, []error{awsapi.ErrReceipt}},
@@ -223,7 +223,7 @@ func TestChangeVisibility(t *testing.T) {
 	}
 	s.Fail(testaws.Fault{Op: "ChangeMessageVisibilityBatch", Status: 400, Code: "ThrottlingException", Message: "x"})
 	errs = q.ChangeVisibility(t.Context(), keep, 0)
-	expect(t, errs[0], "change visibility in "+fake.URL(), trail.ErrThrottled)
+	expect(t, errs[0], "change visibility in "+fake.URL(), finding.ErrThrottled)
 }
 
 func TestAttributes(t *testing.T) {
@@ -258,10 +258,10 @@ func TestQueueErrors(t *testing.T) {
 		"gone":               {testaws.Fault{Status: 400, Code: "com.amazonaws.sqs#QueueDoesNotExist", Message: "x"}, "QueueDoesNotExist", []error{fs.ErrNotExist}},
 		"404 of a proxy":     {testaws.EmptyNotFound(), "HTTP 404", nil},
 		"denied":             {testaws.Denied(), "AccessDeniedException", []error{fs.ErrPermission}},
-		"throttled":          {testaws.Fault{Status: 400, Code: "RequestThrottled", Message: "x"}, "RequestThrottled", []error{trail.ErrThrottled}},
-		"too many in flight": {testaws.Fault{Status: 400, Code: "OverLimit", Message: "x"}, "OverLimit", []error{trail.ErrThrottled}},
+		"throttled":          {testaws.Fault{Status: 400, Code: "RequestThrottled", Message: "x"}, "RequestThrottled", []error{finding.ErrThrottled}},
+		"too many in flight": {testaws.Fault{Status: 400, Code: "OverLimit", Message: "x"}, "OverLimit", []error{finding.ErrThrottled}},
 		"wrong key":          {testaws.Fault{Status: 403, Code: "InvalidClientTokenId", Message: "x"}, "InvalidClientTokenId", []error{awsapi.ErrCredentials, fs.ErrPermission}},
-		"key denied":         {testaws.Fault{Status: 400, Code: "KMS.AccessDeniedException", Message: "x"}, "KMS.", []error{trail.ErrKMSDenied}},
+		"key denied":         {testaws.Fault{Status: 400, Code: "KMS.AccessDeniedException", Message: "x"}, "KMS.", []error{finding.ErrKMSDenied}},
 		"500":                {testaws.InternalError(), "InternalError", nil},
 		"reset":              {testaws.Fault{Reset: true}, "", nil},
 	} {

@@ -84,9 +84,9 @@ func list(d *dir.Dir, prefix, after string) (keys []string, err error) {
 }
 
 func folders(d *dir.Dir, prefix string) (keys []string, err error) {
-	for k, e := range d.Folders(context.Background(), "bucket", prefix) {
-		if err = e; e == nil {
-			keys = append(keys, k)
+	for o, e := range d.Children(context.Background(), "bucket", prefix) {
+		if err = e; e == nil && strings.HasSuffix(o.Key, "/") {
+			keys = append(keys, o.Key)
 		}
 	}
 	return keys, err
@@ -329,7 +329,7 @@ func TestCancelled(t *testing.T) {
 	if _, _, err := d.Get(ctx, trail.Object{Key: "a/b/c"}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	for _, err := range d.Folders(ctx, "b", "") {
+	for _, err := range d.Children(ctx, "b", "") {
 		if !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}

@@ -84,29 +84,36 @@ func (l *listing) object(key string, e entry) trail.Object {
 	return o
 }
 
-// Folders yields the folders one level below prefix that hold an object, in
-// order. A link that cannot be followed counts as one.
-func (d *Dir) Folders(ctx context.Context, bucket, prefix string) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
+// Children yields what lies one level below prefix, in order: objects, and
+// folders that hold an object. A link that cannot be followed counts as a
+// folder.
+func (d *Dir) Children(ctx context.Context, bucket, prefix string) iter.Seq2[trail.Object, error] {
+	return func(yield func(trail.Object, error) bool) {
 		folder := parent(prefix)
 		entries, err := d.read(ctx, folder)
 		if err != nil {
-			yield("", listError(bucket, folder, err))
+			yield(trail.Object{}, listError(bucket, folder, err))
 			return
 		}
-		var keys []string
+		l := listing{bucket: bucket}
+		var found []trail.Object
 		for _, e := range entries {
-			if key := folder + strings.TrimSuffix(e.name, "/") + "/"; (e.folder() || e.broken) && strings.HasPrefix(key, prefix) {
-				keys = append(keys, key)
+			o := l.object(folder+e.name, e)
+			if e.folder() || e.broken {
+				o = trail.Object{Bucket: bucket, Key: folder + strings.TrimSuffix(e.name, "/") + "/"}
+			}
+			if strings.HasPrefix(o.Key, prefix) {
+				found = append(found, o)
 			}
 		}
-		slices.Sort(keys) // a broken link had no slash in the order of entries
-		for _, key := range keys {
+		// A broken link had no slash in the order of entries.
+		slices.SortFunc(found, func(a, b trail.Object) int { return cmp.Compare(a.Key, b.Key) })
+		for _, o := range found {
 			if err := ctx.Err(); err != nil {
-				yield("", listError(bucket, folder, err))
+				yield(trail.Object{}, listError(bucket, folder, err))
 				return
 			}
-			if d.holds(ctx, key) && !yield(key, nil) {
+			if (!strings.HasSuffix(o.Key, "/") || d.holds(ctx, o.Key)) && !yield(o, nil) {
 				return
 			}
 		}

@@ -62,7 +62,7 @@ func (f *Finder) Last(ctx context.Context, p trail.Place, until time.Time) (map[
 	folder := p.Folder(trail.DigestFolder)
 	for range 3 { // year, month, day
 		newest := ""
-		for sub, err := range f.Objects.Folders(ctx, f.Source.Bucket, folder) {
+		for sub, err := range f.folders(ctx, folder) {
 			if err != nil {
 				return nil, err
 			}

@@ -76,7 +76,7 @@ func (f *Finder) roots(ctx context.Context) ([]string, error) {
 	for range maxPrefixDepth {
 		var deeper []string
 		for _, folder := range level {
-			for child, err := range f.Objects.Folders(ctx, f.Source.Bucket, folder) {
+			for child, err := range f.folders(ctx, folder) {
 				if err != nil {
 					return nil, err
 				}
@@ -109,7 +109,7 @@ func cutAWSLogs(prefix string) (root, rest string, ok bool) {
 func (f *Finder) accounts(ctx context.Context, root string) ([]trail.Place, error) {
 	prefix := strings.TrimSuffix(strings.TrimSuffix(root, "AWSLogs/"), "/")
 	var found []trail.Place
-	for folder, err := range f.Objects.Folders(ctx, f.Source.Bucket, root) {
+	for folder, err := range f.folders(ctx, root) {
 		if err != nil {
 			return nil, err // with the root unread, hardly anything would be left
 		}
@@ -120,7 +120,7 @@ func (f *Finder) accounts(ctx context.Context, root string) ([]trail.Place, erro
 		if !trail.ValidOrganization(name) {
 			continue
 		}
-		for member, err := range f.Objects.Folders(ctx, f.Source.Bucket, folder) {
+		for member, err := range f.folders(ctx, folder) {
 			if err != nil {
 				f.Unlistable(trail.Place{}, f.object(folder), err)
 				break
@@ -156,7 +156,7 @@ func (f *Finder) regions(ctx context.Context, account trail.Place) []Place {
 // regionsOf returns the regions that an account has folders of one kind of.
 func (f *Finder) regionsOf(ctx context.Context, account trail.Place, kind string) map[string]bool {
 	found := map[string]bool{}
-	for sub, err := range f.Objects.Folders(ctx, f.Source.Bucket, account.Regions(kind)) {
+	for sub, err := range f.folders(ctx, account.Regions(kind)) {
 		if err != nil {
 			f.Unlistable(account, f.object(account.Regions(kind)), err)
 			break

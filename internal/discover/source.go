@@ -4,7 +4,9 @@
 package discover
 
 import (
+	"context"
 	"errors"
+	"iter"
 	"strings"
 
 	"github.com/trailseal/trailseal/internal/fetch"
@@ -63,4 +65,18 @@ func IsMarker(o trail.Object) bool { return o.Size == 0 && strings.HasSuffix(o.K
 
 func (f *Finder) object(key string) trail.Object {
 	return trail.Object{Bucket: f.Source.Bucket, Key: key}
+}
+
+// folders yields the keys of the folders one level below folder.
+func (f *Finder) folders(ctx context.Context, folder string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for o, err := range f.Objects.Children(ctx, f.Source.Bucket, folder) {
+			if err == nil && (!strings.HasSuffix(o.Key, "/") || o.Key == folder) {
+				continue
+			}
+			if !yield(o.Key, err) {
+				return
+			}
+		}
+	}
 }

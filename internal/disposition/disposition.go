@@ -7,10 +7,9 @@ import (
 	"errors"
 	"io/fs"
 
-	"github.com/trailseal/trailseal/internal/fetch"
-	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/inflate"
 	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/finding"
 )
 
 // What is the thing in trouble.
@@ -84,7 +83,7 @@ func Of(t Trouble) Disposition {
 	if errors.Is(t.Err, inflate.ErrTooLarge) { // no digest is; to wait would let one planted object hold a chain
 		return Disposition{Fate: Quarantine, Class: finding.DigestCorrupt}
 	}
-	return Disposition{Fate: Wait, Reason: fetch.ReasonOf(t.Err)}
+	return Disposition{Fate: Wait, Reason: finding.ReasonOf(t.Err)}
 }
 
 func ofLog(err error) Disposition {
@@ -92,11 +91,11 @@ func ofLog(err error) Disposition {
 		finding.LogModified:  errors.Is(err, digest.ErrModified),
 		finding.LogMissing:   errors.Is(err, fs.ErrNotExist),
 		finding.LogMisplaced: errors.Is(err, digest.ErrMisplaced),
-		finding.LogCorrupt:   inflate.IsContainer(err) || errors.Is(err, inflate.ErrTooLarge),
+		finding.LogCorrupt:   errors.Is(err, finding.ErrContainer) || errors.Is(err, inflate.ErrTooLarge),
 	} {
 		if is {
 			return Disposition{Fate: Quarantine, Class: class}
 		}
 	}
-	return Disposition{Fate: Wait, Reason: fetch.ReasonOf(err)}
+	return Disposition{Fate: Wait, Reason: finding.ReasonOf(err)}
 }

@@ -11,9 +11,9 @@ import (
 	"testing"
 
 	. "github.com/trailseal/trailseal/internal/disposition"
-	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/inflate"
 	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -24,9 +24,9 @@ var rows = map[string]struct {
 }{
 	"digest: nothing wrong":                  {Trouble{What: Digest, Proven: true}, Disposition{Fate: Emit}},
 	"digest: access denied":                  {Trouble{What: Digest, Err: fs.ErrPermission}, Disposition{Fate: Wait, Reason: finding.AccessDenied}},
-	"digest: KMS denied":                     {Trouble{What: Digest, Err: trail.ErrKMSDenied}, Disposition{Fate: Wait, Reason: finding.KMSDenied}},
-	"digest: archived":                       {Trouble{What: Digest, Err: trail.ErrArchived}, Disposition{Fate: Wait, Reason: finding.Archived}},
-	"digest: throttled":                      {Trouble{What: Digest, Err: trail.ErrThrottled}, Disposition{Fate: Wait, Reason: finding.Throttled}},
+	"digest: KMS denied":                     {Trouble{What: Digest, Err: finding.ErrKMSDenied}, Disposition{Fate: Wait, Reason: finding.KMSDenied}},
+	"digest: archived":                       {Trouble{What: Digest, Err: finding.ErrArchived}, Disposition{Fate: Wait, Reason: finding.Archived}},
+	"digest: throttled":                      {Trouble{What: Digest, Err: finding.ErrThrottled}, Disposition{Fate: Wait, Reason: finding.Throttled}},
 	"digest: network":                        {Trouble{What: Digest, Err: errors.New("connection reset")}, Disposition{Fate: Wait, Reason: finding.Network}},
 	"digest: too large":                      {Trouble{What: Digest, Err: inflate.ErrTooLarge}, Disposition{Fate: Quarantine, Class: finding.DigestCorrupt}},
 	"digest: no keys":                        {Trouble{What: Digest, Err: digest.ErrNoKeys}, Disposition{Fate: Wait, Reason: finding.NoKeys}},

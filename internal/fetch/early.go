@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -97,7 +98,7 @@ func (a *Answer) read(ctx context.Context, o trail.Object, use func(io.Reader, m
 	case ctx.Err() != nil:
 		return false, nil
 	case a.err != nil:
-		return late && !IsFact(a.err), a.err
+		return late && !finding.IsFact(a.err), a.err
 	}
 	err = use(a.body, a.meta)
 	return err == nil || !worthRetrying(ctx, err), err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/trailseal/trailseal/internal/inflate"
 	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -156,4 +157,10 @@ func (f *Fetcher) readOnce(ctx context.Context, o trail.Object, use func(io.Read
 	}
 	defer body.Close()
 	return true, use(body, meta)
+}
+
+// worthRetrying reports whether reading the object again may go better: its
+// body broke off on the way.
+func worthRetrying(ctx context.Context, err error) bool {
+	return ctx.Err() == nil && !finding.IsFact(err) && finding.ReasonOf(err) == finding.Network
 }

@@ -13,10 +13,10 @@ import (
 	"time"
 
 	"github.com/trailseal/trailseal/internal/fetch"
-	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/inflate"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -94,13 +94,13 @@ func TestFactsAndReasons(t *testing.T) {
 		{"second member", body(func(b []byte) []byte { return append(b, testtrail.Gzip([]byte("x"))...) }), inflate.ErrTrailing, inflate.ErrTrailing, ""},
 		{"other content", content("{}"), digest.ErrModified, digest.ErrFormat, ""},
 		{"refused", fails(fmt.Errorf("get: %w", fs.ErrPermission)), fs.ErrPermission, fs.ErrPermission, finding.AccessDenied},
-		{"key refused", fails(fmt.Errorf("get: %w", trail.ErrKMSDenied)), trail.ErrKMSDenied, trail.ErrKMSDenied, finding.KMSDenied},
-		{"archived", fails(fmt.Errorf("get: %w", trail.ErrArchived)), trail.ErrArchived, trail.ErrArchived, finding.Archived},
-		{"throttled", fails(fmt.Errorf("get: %w", trail.ErrThrottled)), trail.ErrThrottled, trail.ErrThrottled, finding.Throttled},
+		{"key refused", fails(fmt.Errorf("get: %w", finding.ErrKMSDenied)), finding.ErrKMSDenied, finding.ErrKMSDenied, finding.KMSDenied},
+		{"archived", fails(fmt.Errorf("get: %w", finding.ErrArchived)), finding.ErrArchived, finding.ErrArchived, finding.Archived},
+		{"throttled", fails(fmt.Errorf("get: %w", finding.ErrThrottled)), finding.ErrThrottled, finding.ErrThrottled, finding.Throttled},
 		{"network", fails(boom), boom, boom, finding.Network},
 		{"body breaks off", cut(boom), boom, boom, finding.Network},
 		{"body ends early", cut(io.ErrUnexpectedEOF), io.ErrUnexpectedEOF, io.ErrUnexpectedEOF, finding.Network},
-		{"throttled on the way", cut(trail.ErrThrottled), trail.ErrThrottled, trail.ErrThrottled, finding.Throttled},
+		{"throttled on the way", cut(finding.ErrThrottled), finding.ErrThrottled, finding.ErrThrottled, finding.Throttled},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -133,11 +133,11 @@ func check(t *testing.T, err, want error, reason finding.Reason) {
 	if err == nil {
 		return
 	}
-	if fetch.IsFact(err) != (reason == "") {
-		t.Errorf("%v is a fact: %t", err, fetch.IsFact(err))
+	if finding.IsFact(err) != (reason == "") {
+		t.Errorf("%v is a fact: %t", err, finding.IsFact(err))
 	}
-	if reason != "" && fetch.ReasonOf(err) != reason {
-		t.Errorf("%v: reason %s, want %s", err, fetch.ReasonOf(err), reason)
+	if reason != "" && finding.ReasonOf(err) != reason {
+		t.Errorf("%v: reason %s, want %s", err, finding.ReasonOf(err), reason)
 	}
 }
 
@@ -243,7 +243,7 @@ func TestCancellation(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		for range 2 {
-			if err := <-done; !errors.Is(err, context.Canceled) || fetch.IsFact(err) {
+			if err := <-done; !errors.Is(err, context.Canceled) || finding.IsFact(err) {
 				t.Errorf("got %v", err)
 			}
 		}

@@ -23,13 +23,17 @@ type Objects interface {
 	// after, in byte order of the keys. It yields one error at most, as the
 	// last pair: the listing is then incomplete.
 	List(ctx context.Context, bucket, prefix, after string) iter.Seq2[trail.Object, error]
-	// Folders yields the key prefixes one level below prefix: each begins with
-	// prefix and ends at its next slash. Errors are as those of List. An absent
-	// prefix has no folders.
-	Folders(ctx context.Context, bucket, prefix string) iter.Seq2[string, error]
+	// Children yields what lies one level below prefix, in byte order: the
+	// objects whose key has no slash after prefix, and the folders, each as an
+	// object whose key ends in a slash, without size and time. An object whose
+	// key is prefix itself is yielded too. Errors are as those of List. An absent
+	// prefix has no children.
+	Children(ctx context.Context, bucket, prefix string) iter.Seq2[trail.Object, error]
 	// Get opens an object and returns its stored bytes, never inflated on the
 	// way, and its user metadata with lower-case names. A body that ends early
-	// ends in an error other than io.EOF. The caller closes the body.
+	// ends in an error other than io.EOF. The caller closes the body. Where the
+	// content can be read and the metadata cannot, Get returns the body together
+	// with an error that wraps finding.ErrMetadata.
 	Get(ctx context.Context, o trail.Object) (io.ReadCloser, map[string]string, error)
 }
 

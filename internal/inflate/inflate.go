@@ -26,7 +26,6 @@ package inflate
 import (
 	"bytes"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"hash"
 	"hash/crc32"
@@ -34,30 +33,30 @@ import (
 	"sync"
 
 	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/finding"
 )
 
 // What can be wrong with a container. These are facts about the bytes; an
 // error of the reader itself is returned as it is and never wraps one of them.
 var (
-	ErrNotGzip   = errors.New("not gzip")
-	ErrTruncated = errors.New("gzip stream cut off")
-	ErrCorrupt   = errors.New("gzip stream corrupt")
-	ErrChecksum  = errors.New("gzip checksum or length wrong")
-	ErrTrailing  = errors.New("unexpected data after end of compressed stream")
-	// ErrTooLarge: more inflated bytes than the limit. It is no verdict on the
-	// content, which was not read to its end.
-	ErrTooLarge = errors.New("inflates to more than the limit")
+	ErrNotGzip   error = &kind{"not gzip", finding.ErrContainer}
+	ErrTruncated error = &kind{"gzip stream cut off", finding.ErrContainer}
+	ErrCorrupt   error = &kind{"gzip stream corrupt", finding.ErrContainer}
+	ErrChecksum  error = &kind{"gzip checksum or length wrong", finding.ErrContainer}
+	ErrTrailing  error = &kind{"unexpected data after end of compressed stream", finding.ErrContainer}
+	// ErrTooLarge: more inflated bytes than the limit. The content was not read
+	// to its end, so the error is not a verdict on it.
+	ErrTooLarge error = &kind{"inflates to more than the limit", finding.ErrTooLarge}
 )
 
-// IsContainer reports whether err says that the container is broken.
-func IsContainer(err error) bool {
-	for _, e := range []error{ErrNotGzip, ErrTruncated, ErrCorrupt, ErrChecksum, ErrTrailing} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
+// kind is an error that is one of pkg/finding's kinds.
+type kind struct {
+	text string
+	is   error
 }
+
+func (k *kind) Error() string { return k.text }
+func (k *kind) Unwrap() error { return k.is }
 
 // Options say what to accept.
 type Options struct {

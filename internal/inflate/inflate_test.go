@@ -17,6 +17,7 @@ import (
 
 	"github.com/trailseal/trailseal/internal/inflate"
 	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/finding"
 )
 
 const limit = 1 << 20
@@ -132,7 +133,7 @@ func TestContainerFaults(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, r := range []io.Reader{bytes.NewReader(tt.in), iotest.OneByteReader(bytes.NewReader(tt.in))} {
 				sum, _, err := inflate.Copy(nil, r, inflate.Options{Limit: limit})
-				if !errors.Is(err, tt.want) || inflate.IsContainer(err) != (tt.want != nil) {
+				if !errors.Is(err, tt.want) || errors.Is(err, finding.ErrContainer) != (tt.want != nil) {
 					t.Errorf("got %v, want %v", err, tt.want)
 				}
 				if err != nil && sum != (digest.Sum{}) {
@@ -172,7 +173,7 @@ func TestEveryBitCounts(t *testing.T) {
 		if err == nil && (!bytes.Equal(b, want) || i/8 < 3 || i/8 >= 10 && i/8 != len(good)-13) {
 			t.Errorf("bit %d of byte %d: accepted", i%8, i/8)
 		}
-		if err != nil && !inflate.IsContainer(err) {
+		if err != nil && !errors.Is(err, finding.ErrContainer) {
 			t.Errorf("bit %d of byte %d: %v", i%8, i/8, err)
 		}
 	}
@@ -215,7 +216,7 @@ func TestReaderErrorsPass(t *testing.T) {
 					"and ends":       io.MultiReader(bytes.NewReader(good[:i]), &once{fault}),
 				} {
 					_, _, err := inflate.Copy(nil, r, inflate.Options{Limit: limit, Plain: what == "plain"})
-					if !errors.Is(err, fault) || inflate.IsContainer(err) {
+					if !errors.Is(err, fault) || errors.Is(err, finding.ErrContainer) {
 						t.Errorf("%s, %v after %d bytes, %s: got %v", what, fault, i, how, err)
 					}
 				}
@@ -232,7 +233,7 @@ func TestReaderThatGivesNothing(t *testing.T) {
 	good := zip(noise(300))
 	for _, i := range []int{0, 1, 5, 10, 100, len(good) - 4, len(good)} {
 		_, _, err := inflate.Copy(nil, io.MultiReader(bytes.NewReader(good[:i]), idle{}), inflate.Options{Limit: limit})
-		if !errors.Is(err, io.ErrNoProgress) || inflate.IsContainer(err) {
+		if !errors.Is(err, io.ErrNoProgress) || errors.Is(err, finding.ErrContainer) {
 			t.Errorf("after %d bytes: %v", i, err)
 		}
 	}
@@ -252,7 +253,7 @@ func (d defective) Read(p []byte) (int, error) {
 func TestDefect(t *testing.T) {
 	good := zip(noise(200_000)) // read while it is inflated
 	_, _, err := inflate.Copy(nil, defective{bytes.NewReader(good[:100_000])}, inflate.Options{Limit: limit})
-	if err == nil || inflate.IsContainer(err) || !strings.Contains(err.Error(), "index out of range") {
+	if err == nil || errors.Is(err, finding.ErrContainer) || !strings.Contains(err.Error(), "index out of range") {
 		t.Errorf("got %v", err)
 	}
 	if _, _, err := inflate.Copy(nil, bytes.NewReader(good), inflate.Options{Limit: limit}); err != nil {
@@ -278,7 +279,7 @@ func TestWriterErrorsPass(t *testing.T) {
 	for _, fault := range []error{errors.New("no space left"), io.ErrUnexpectedEOF, io.EOF} {
 		for _, room := range []int{0, 1, 70_000, 199_999} {
 			_, _, err := inflate.Copy(&fullDisk{room, fault}, bytes.NewReader(in), inflate.Options{Limit: limit})
-			if !errors.Is(err, fault) || inflate.IsContainer(err) {
+			if !errors.Is(err, fault) || errors.Is(err, finding.ErrContainer) {
 				t.Errorf("room for %d: %v", room, err)
 			}
 		}
@@ -316,7 +317,7 @@ func TestLimit(t *testing.T) {
 	in := zip(noise(100_000))
 	for n, ok := range map[int64]bool{0: false, 1: false, 65_536: false, 99_999: false, 100_000: true, 100_001: true} {
 		_, _, err := inflate.Copy(nil, bytes.NewReader(in), inflate.Options{Limit: n})
-		if ok && err != nil || !ok && !errors.Is(err, inflate.ErrTooLarge) || inflate.IsContainer(err) {
+		if ok && err != nil || !ok && !errors.Is(err, inflate.ErrTooLarge) || errors.Is(err, finding.ErrContainer) {
 			t.Errorf("limit %d: %v", n, err)
 		}
 	}
@@ -391,7 +392,7 @@ func FuzzCopy(f *testing.F) {
 			t.Fatalf("%q: %v, the standard library: %v", in, err, wantErr)
 		}
 		if err != nil {
-			if !inflate.IsContainer(err) {
+			if !errors.Is(err, finding.ErrContainer) {
 				t.Errorf("%q: %v", in, err)
 			}
 			return

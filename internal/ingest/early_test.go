@@ -17,6 +17,7 @@ import (
 
 	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/testtrail"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -126,7 +127,7 @@ func TestChainThatWaitsAsksForLittle(t *testing.T) {
 			s.c.Hour(s.logs(10)...)
 		}
 		denied := s.c.Issued[1].Logs[0]
-		s.Fail(denied.Bucket, denied.Key, &testtrail.Fault{Err: fmt.Errorf("get: %w", trail.ErrKMSDenied)})
+		s.Fail(denied.Bucket, denied.Key, &testtrail.Fault{Err: fmt.Errorf("get: %w", finding.ErrKMSDenied)})
 		s.Latency, s.cfg.Concurrency = 30*time.Millisecond, 160
 		g := s.count()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)

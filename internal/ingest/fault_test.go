@@ -17,11 +17,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/state"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -98,8 +98,8 @@ func (w struckWorld) List(ctx context.Context, bucket, prefix, after string) ite
 	return struckList(ctx, w.f, "List", w.World.List(ctx, bucket, prefix, after))
 }
 
-func (w struckWorld) Folders(ctx context.Context, bucket, prefix string) iter.Seq2[string, error] {
-	return struckList(ctx, w.f, "Folders", w.World.Folders(ctx, bucket, prefix))
+func (w struckWorld) Children(ctx context.Context, bucket, prefix string) iter.Seq2[trail.Object, error] {
+	return struckList(ctx, w.f, "Children", w.World.Children(ctx, bucket, prefix))
 }
 
 // struckList breaks a listing off: at once, or after its first half.
@@ -305,7 +305,7 @@ func (s *faultSite) strike(t *testing.T, f *fault) bool {
 // comes out, nothing else does, and no head is ever ahead of it.
 func TestFaults(t *testing.T) {
 	site := newFaultSite(t)
-	for _, seam := range []string{"Get", "List", "Folders", "PublicKeys", "Load", "Replace", "Emit", "Find"} {
+	for _, seam := range []string{"Get", "List", "Children", "PublicKeys", "Load", "Replace", "Emit", "Find"} {
 		for _, mode := range []string{"fails", "fails but took effect", "slow", "cancelled", "cancelled, and took effect"} {
 			t.Run(seam+" "+mode, func(t *testing.T) {
 				step := 1

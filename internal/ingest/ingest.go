@@ -25,7 +25,7 @@ import (
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
-	"github.com/trailseal/trailseal/internal/finding"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 

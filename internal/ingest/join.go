@@ -12,10 +12,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/trailseal/trailseal/internal/discover"
-	"github.com/trailseal/trailseal/internal/fetch"
-	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/prove"
 	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -250,7 +249,7 @@ func (f *follower) lookBack(ctx context.Context, near trail.Place, o trail.Objec
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
-		case err != nil && !fetch.IsFact(err):
+		case err != nil && !finding.IsFact(err):
 			return nil, false, fmt.Errorf("digest %s: %w", at, err)
 		}
 		a := prove.Digest(ctx, f.keys, prove.Question{Key: key, At: at, File: file, Err: err, Repeated: signature})

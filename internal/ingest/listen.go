@@ -11,7 +11,7 @@ import (
 	"sync"
 
 	"github.com/trailseal/trailseal/internal/discover"
-	"github.com/trailseal/trailseal/internal/finding"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 

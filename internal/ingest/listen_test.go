@@ -24,11 +24,11 @@ import (
 	"github.com/trailseal/trailseal/internal/awsapi"
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
-	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/queue"
 	"github.com/trailseal/trailseal/internal/testaws"
 	"github.com/trailseal/trailseal/internal/testtrail"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -284,11 +284,11 @@ type unlistedUntil struct {
 	come func() bool
 }
 
-func (u unlistedUntil) Folders(ctx context.Context, bucket, prefix string) iter.Seq2[string, error] {
+func (u unlistedUntil) Children(ctx context.Context, bucket, prefix string) iter.Seq2[trail.Object, error] {
 	for !u.come() && ctx.Err() == nil {
 		time.Sleep(time.Millisecond)
 	}
-	return u.World.Folders(ctx, bucket, prefix)
+	return u.World.Children(ctx, bucket, prefix)
 }
 
 // Nothing of a delivery that is refused is looked at, and no head moves. It

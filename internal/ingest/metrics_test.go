@@ -8,11 +8,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/state"
 	"github.com/trailseal/trailseal/internal/testtrail"
-	"github.com/trailseal/trailseal/pkg/trail"
+	"github.com/trailseal/trailseal/pkg/finding"
 )
 
 // values returns every series of a registry, as "name{label=value,...}".
@@ -92,7 +91,7 @@ func TestWaitingChainIsCounted(t *testing.T) {
 	s := newSite(t, 3)
 	other := s.trail.Chain("444455556666", region, day)
 	other.Hours(3)
-	s.Fail(bucket, s.c.Issued[2].Logs[0].Key, &testtrail.Fault{Err: fmt.Errorf("get: %w", trail.ErrKMSDenied)})
+	s.Fail(bucket, s.c.Issued[2].Logs[0].Key, &testtrail.Fault{Err: fmt.Errorf("get: %w", finding.ErrKMSDenied)})
 	got := s.runFor(t)
 	for series, want := range map[string]float64{
 		"chains{state=waiting}": 1, "chains{state=current}": 1, "chains{state=behind}": 0, "chains{state=late}": 0, "pending_digests{}": 2,

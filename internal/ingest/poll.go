@@ -14,7 +14,7 @@ import (
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
-	"github.com/trailseal/trailseal/internal/finding"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -140,7 +140,7 @@ func (l *look) finder() *discover.Finder {
 	f := *l.source.finder
 	f.Foreign = func(p trail.Place, o trail.Object, why string) { l.failed(l.foreign(l.ctx, p, o, why)) }
 	f.Unlistable = func(p trail.Place, folder trail.Object, err error) {
-		l.m.unverified.WithLabelValues(string(fetch.ReasonOf(err))).Inc()
+		l.m.unverified.WithLabelValues(string(finding.ReasonOf(err))).Inc()
 		l.failed(fmt.Errorf("list %s: %w", folder, err))
 		if strings.Contains(folder.Key, "/"+trail.DigestFolder+"/") {
 			l.mu.Lock()
@@ -374,7 +374,7 @@ func (c counting) Get(ctx context.Context, o trail.Object) (io.ReadCloser, map[s
 	switch {
 	case err == nil:
 		body = countedBody{body, c.m}
-	case errors.Is(err, trail.ErrNoBucket) && o.Bucket == c.bucket:
+	case errors.Is(err, finding.ErrNoBucket) && o.Bucket == c.bucket:
 		// No object of it was deleted: the source is not there, be it for a while.
 		// Not wrapped, so that it is waited for. Another bucket can be gone for good.
 		err = fmt.Errorf("%v", err)

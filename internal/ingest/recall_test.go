@@ -15,9 +15,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trailseal/trailseal/internal/discover"
-	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/testtrail"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -101,11 +101,11 @@ type unlistedOnce struct {
 	asked atomic.Bool
 }
 
-func (u *unlistedOnce) Folders(ctx context.Context, bucket, prefix string) iter.Seq2[string, error] {
+func (u *unlistedOnce) Children(ctx context.Context, bucket, prefix string) iter.Seq2[trail.Object, error] {
 	if !u.asked.Swap(true) {
-		return func(yield func(string, error) bool) { yield("", errors.New("connection reset by peer")) }
+		return func(yield func(trail.Object, error) bool) { yield(trail.Object{}, errors.New("connection reset by peer")) }
 	}
-	return u.World.Folders(ctx, bucket, prefix)
+	return u.World.Children(ctx, bucket, prefix)
 }
 
 // What a chain got while no worker ran is emitted, though it ended longer ago
@@ -132,7 +132,7 @@ func TestChainEndedMeanwhile(t *testing.T) {
 func TestBucketGoneForAWhile(t *testing.T) {
 	s := newSite(t, 3)
 	for _, key := range []string{s.c.Issued[1].Key, s.c.Issued[2].Logs[0].Key} {
-		s.Fail(bucket, key, &testtrail.Fault{Err: fmt.Errorf("NoSuchBucket: %w %w", fs.ErrNotExist, trail.ErrNoBucket)})
+		s.Fail(bucket, key, &testtrail.Fault{Err: fmt.Errorf("NoSuchBucket: %w %w", fs.ErrNotExist, finding.ErrNoBucket)})
 		if o := s.run(t); o.Waiting != 1 || o.Findings != 0 {
 			t.Errorf("%s: %+v", key, o)
 		}

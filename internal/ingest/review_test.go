@@ -17,9 +17,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
-	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/testtrail"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -341,15 +341,15 @@ func (p *partial) List(ctx context.Context, bucket, prefix, after string) iter.S
 	}
 }
 
-func (p *partial) Folders(ctx context.Context, bucket, prefix string) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
+func (p *partial) Children(ctx context.Context, bucket, prefix string) iter.Seq2[trail.Object, error] {
+	return func(yield func(trail.Object, error) bool) {
 		if p.folders != nil {
 			if err := p.folders(prefix); err != nil {
-				yield("", err)
+				yield(trail.Object{}, err)
 				return
 			}
 		}
-		p.World.Folders(ctx, bucket, prefix)(yield)
+		p.World.Children(ctx, bucket, prefix)(yield)
 	}
 }
 

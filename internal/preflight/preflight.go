@@ -17,6 +17,7 @@ import (
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -119,7 +120,7 @@ func (s Source) readDigest(ctx context.Context, p discover.Place, d discover.Dig
 	f, err := fetcher.Digest(ctx, d.Object())
 	r := Result{Detail: "read: " + d.Object().String()}
 	switch {
-	case err != nil && !fetch.IsFact(err):
+	case err != nil && !finding.IsFact(err):
 		return s.failed(err, getObject), nil
 	case err != nil:
 		r = Result{Note: true, Detail: "the newest digest is broken, which the worker will report: " + err.Error()}

@@ -10,6 +10,7 @@ import (
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/preflight"
 	"github.com/trailseal/trailseal/internal/testtrail"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -37,8 +38,8 @@ func TestTry(t *testing.T) {
 			w.Fail(bucket, c.Issued[1].Key, &testtrail.Fault{Err: fs.ErrPermission})
 		}, []string{"ok listed", "ok read", "ok read"}},
 		"its log is denied": {func(w *testtrail.World, c *testtrail.Chain) {
-			w.Fail(bucket, c.Issued[2].Logs[0].Key, &testtrail.Fault{Err: trail.ErrKMSDenied})
-		}, []string{"ok listed", "ok read", "s3:GetObject on trail-bucket/*: " + trail.ErrKMSDenied.Error()}},
+			w.Fail(bucket, c.Issued[2].Logs[0].Key, &testtrail.Fault{Err: finding.ErrKMSDenied})
+		}, []string{"ok listed", "ok read", "s3:GetObject on trail-bucket/*: " + finding.ErrKMSDenied.Error()}},
 		"its log is gone": {func(w *testtrail.World, c *testtrail.Chain) { w.Delete(bucket, c.Issued[2].Logs[0].Key) },
 			[]string{"ok listed", "ok read", "note a log file is gone"}},
 		"the newest digest is broken": {func(w *testtrail.World, c *testtrail.Chain) {

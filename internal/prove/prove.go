@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/trailseal/trailseal/internal/fetch"
-	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -44,7 +44,7 @@ type Answer struct {
 	Wrong    finding.Class
 	Detail   string
 	Evidence finding.Evidence
-	// Unknown is why the digest could not be judged (fetch.ReasonOf), nil where
+	// Unknown is why the digest could not be judged (finding.ReasonOf), nil where
 	// it could.
 	Unknown error
 }
@@ -91,7 +91,7 @@ func (h *hearing) unread() {
 		h.wrong(finding.DigestMissing, "named by its successor, and not there", e)
 	case errors.Is(h.Err, fs.ErrNotExist):
 		h.wrong(finding.DigestMissing, "listed, and not there", e)
-	case fetch.IsFact(h.Err):
+	case finding.IsFact(h.Err):
 		h.wrong(finding.DigestCorrupt, h.Err.Error(), e)
 	default:
 		h.Unknown = h.Err

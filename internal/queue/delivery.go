@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/notify"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 

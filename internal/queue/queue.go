@@ -26,7 +26,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/trailseal/trailseal/internal/finding"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 

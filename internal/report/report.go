@@ -6,7 +6,7 @@ package report
 import (
 	"time"
 
-	"github.com/trailseal/trailseal/internal/finding"
+	"github.com/trailseal/trailseal/pkg/finding"
 )
 
 // Version is that of the JSON form. Within a version, members are only added.

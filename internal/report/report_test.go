@@ -12,8 +12,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/report"
+	"github.com/trailseal/trailseal/pkg/finding"
 )
 
 func at(hour, minute int) time.Time { return time.Date(2026, 3, 1, hour, minute, 11, 0, time.UTC) }

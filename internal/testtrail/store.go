@@ -166,22 +166,28 @@ func (s *Store) List(ctx context.Context, bucket, prefix, after string) iter.Seq
 	}
 }
 
-// Folders implements fetch.Objects.
-func (s *Store) Folders(ctx context.Context, bucket, prefix string) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
+// Children implements fetch.Objects.
+func (s *Store) Children(ctx context.Context, bucket, prefix string) iter.Seq2[trail.Object, error] {
+	return func(yield func(trail.Object, error) bool) {
 		keys, err := s.listing(ctx, bucket, prefix)
 		if err != nil {
-			yield("", err)
+			yield(trail.Object{}, err)
 			return
 		}
 		last := ""
 		for _, k := range keys {
-			name, _, ok := strings.Cut(k[len(prefix):], "/")
-			if folder := prefix + name + "/"; ok && folder != last {
-				last = folder
-				if !yield(folder, nil) {
-					return
-				}
+			name, _, isBelow := strings.Cut(k[len(prefix):], "/")
+			o := trail.Object{Bucket: bucket, Key: prefix + name + "/"}
+			if !isBelow {
+				stored, _ := s.Stored(bucket, k)
+				o = trail.Object{Bucket: bucket, Key: k, Size: int64(len(stored.Body)), Modified: stored.Modified}
+			}
+			if o.Key == last {
+				continue
+			}
+			last = o.Key
+			if !yield(o, nil) {
+				return
 			}
 		}
 	}

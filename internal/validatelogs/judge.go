@@ -10,6 +10,7 @@ import (
 
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -42,7 +43,7 @@ func newCandidate(file fetch.File, err error) candidate {
 // them all and that the strict parser refused is of an invalid format.
 func (k *keyring) judge(ctx context.Context, c candidate, at trail.Object, backfill bool, home string) Outcome {
 	o := Outcome{Kind: DigestFile, Backfill: backfill, Object: at}
-	if c.err != nil && !fetch.IsFact(c.err) {
+	if c.err != nil && !finding.IsFact(c.err) {
 		return o.unverified(c.err)
 	}
 	signature, signed := c.meta[digest.MetaSignature]

@@ -11,6 +11,7 @@ import (
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/inflate"
 	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/finding"
 )
 
 // checkLog reads one log file and compares it with what was signed.
@@ -20,7 +21,7 @@ func checkLog(ctx context.Context, f *fetch.Fetcher, l digest.Log, backfill bool
 	switch {
 	case err == nil:
 		return o
-	case !fetch.IsFact(err):
+	case !finding.IsFact(err):
 		return o.unverified(err)
 	case errors.Is(err, fs.ErrNotExist):
 		return o.invalid(faultMissing)
@@ -40,7 +41,7 @@ func containerFault(ctx context.Context, f *fetch.Fetcher, l digest.Log, err err
 	switch {
 	case errors.Is(err, inflate.ErrTrailing), errors.Is(err, inflate.ErrTruncated):
 		_, again := f.CopyLog(ctx, func() io.Writer { seen = sha256.New(); return seen }, l)
-		if !inflate.IsContainer(again) || digest.Sum(seen.Sum(nil)) == l.Hash {
+		if !errors.Is(again, finding.ErrContainer) || digest.Sum(seen.Sum(nil)) == l.Hash {
 			break
 		}
 		return faultHash

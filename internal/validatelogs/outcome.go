@@ -3,7 +3,7 @@ package validatelogs
 import (
 	"time"
 
-	"github.com/trailseal/trailseal/internal/fetch"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -64,4 +64,4 @@ func (o Outcome) unverified(err error) Outcome {
 }
 
 // reason names why a file is UNVERIFIED.
-func (o Outcome) reason() string { return string(fetch.ReasonOf(o.Unread)) }
+func (o Outcome) reason() string { return string(finding.ReasonOf(o.Unread)) }

@@ -4,10 +4,10 @@ import (
 	"context"
 
 	"github.com/trailseal/trailseal/internal/discover"
-	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/prove"
 	"github.com/trailseal/trailseal/internal/report"
 	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/finding"
 )
 
 // judge has a digest judged and records what is wrong with it or why that is

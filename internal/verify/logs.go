@@ -9,9 +9,8 @@ import (
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
-	"github.com/trailseal/trailseal/internal/finding"
-	"github.com/trailseal/trailseal/internal/inflate"
 	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -87,7 +86,7 @@ func (c logCheck) conclude(ctx context.Context, at trail.Object, got fetch.LogSu
 		c.wrong(finding.LogModified, at, errModified, got.Sum)
 	case errors.Is(err, fs.ErrNotExist):
 		c.wrong(finding.LogMissing, at, errGone, digest.Sum{})
-	case inflate.IsContainer(err):
+	case errors.Is(err, finding.ErrContainer):
 		c.wrong(finding.LogCorrupt, at, err, digest.Sum{})
 	default:
 		c.countLog(0, 0, 1)

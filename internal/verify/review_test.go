@@ -329,9 +329,9 @@ func (i *interrupting) List(ctx context.Context, bucket, prefix, after string) i
 	return i.World.List(ctx, bucket, prefix, after)
 }
 
-func (i *interrupting) Folders(ctx context.Context, bucket, prefix string) iter.Seq2[string, error] {
+func (i *interrupting) Children(ctx context.Context, bucket, prefix string) iter.Seq2[trail.Object, error] {
 	i.count()
-	return i.World.Folders(ctx, bucket, prefix)
+	return i.World.Children(ctx, bucket, prefix)
 }
 
 // A planted name makes two chains of one that moved; the digests that both

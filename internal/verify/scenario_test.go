@@ -15,10 +15,10 @@ import (
 	"github.com/trailseal/trailseal/internal/dir"
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
-	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/report"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/internal/verify"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -414,11 +414,11 @@ func (d denied) List(ctx context.Context, bucket, prefix, after string) iter.Seq
 	return d.World.List(ctx, bucket, prefix, after)
 }
 
-func (d denied) Folders(ctx context.Context, bucket, prefix string) iter.Seq2[string, error] {
+func (d denied) Children(ctx context.Context, bucket, prefix string) iter.Seq2[trail.Object, error] {
 	if strings.HasPrefix(prefix, d.prefix) {
-		return func(yield func(string, error) bool) { yield("", fs.ErrPermission) }
+		return func(yield func(trail.Object, error) bool) { yield(trail.Object{}, fs.ErrPermission) }
 	}
-	return d.World.Folders(ctx, bucket, prefix)
+	return d.World.Children(ctx, bucket, prefix)
 }
 
 func TestListingFails(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"github.com/trailseal/trailseal/internal/report"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -175,10 +176,10 @@ func TestTamper(t *testing.T) {
 			s.Fail(bucket, log(s, 2, 0).Key, &testtrail.Fault{Err: fmt.Errorf("get: %w", fs.ErrPermission)})
 		}, "UNVERIFIED access-denied l2.0"},
 		{"fault: log archived", func(s *site) {
-			s.Fail(bucket, log(s, 2, 0).Key, &testtrail.Fault{Err: fmt.Errorf("get: %w", trail.ErrArchived)})
+			s.Fail(bucket, log(s, 2, 0).Key, &testtrail.Fault{Err: fmt.Errorf("get: %w", finding.ErrArchived)})
 		}, "UNVERIFIED archived l2.0"},
 		{"fault: log KMS", func(s *site) {
-			s.Fail(bucket, log(s, 2, 0).Key, &testtrail.Fault{Err: fmt.Errorf("get: %w", trail.ErrKMSDenied)})
+			s.Fail(bucket, log(s, 2, 0).Key, &testtrail.Fault{Err: fmt.Errorf("get: %w", finding.ErrKMSDenied)})
 		}, "UNVERIFIED kms-denied l2.0"},
 		{"fault: log body breaks off for ever", func(s *site) {
 			s.Fail(bucket, log(s, 2, 0).Key, &testtrail.Fault{Err: errors.New("connection reset"), Cut: 40})
@@ -187,7 +188,7 @@ func TestTamper(t *testing.T) {
 			s.Fail(bucket, log(s, 2, 0).Key, &testtrail.Fault{Err: errors.New("connection reset"), Cut: 40, Times: 1})
 		}, ""},
 		{"fault: digest throttled", func(s *site) {
-			s.Fail(bucket, s.c.Issued[3].Key, &testtrail.Fault{Err: fmt.Errorf("get: %w", trail.ErrThrottled)})
+			s.Fail(bucket, s.c.Issued[3].Key, &testtrail.Fault{Err: fmt.Errorf("get: %w", finding.ErrThrottled)})
 		}, "UNVERIFIED throttled d3"},
 		{"fault: no keys", func(s *site) { s.KeysErr = errors.New("timeout") },
 			"UNVERIFIED no-keys d1\nUNVERIFIED no-keys d2\nUNVERIFIED no-keys d3\nUNVERIFIED no-keys d4\nUNVERIFIED no-keys d5\nUNVERIFIED no-keys d6"},

@@ -32,9 +32,9 @@ import (
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
-	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/prove"
 	"github.com/trailseal/trailseal/internal/report"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -203,7 +203,7 @@ func (r *run) doubt(ctx context.Context, s finding.Subject, err error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.unverified = append(r.unverified, finding.Unverified{Reason: fetch.ReasonOf(err), Subject: s, Detail: err.Error()})
+	r.unverified = append(r.unverified, finding.Unverified{Reason: finding.ReasonOf(err), Subject: s, Detail: err.Error()})
 }
 
 // subject names an object of a place. In a copy the bucket is not known.

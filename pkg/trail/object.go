@@ -22,18 +22,6 @@ func (o Object) String() string {
 	return "s3://" + o.Bucket + "/" + o.Key
 }
 
-// Errors that a store wraps so that its callers can tell why an object could
-// not be read. An absent object is fs.ErrNotExist, a refused one
-// fs.ErrPermission. None of them says anything about the object's content.
-// Where the bucket is absent, so is the object: ErrNoBucket comes beside
-// fs.ErrNotExist.
-var (
-	ErrNoBucket  = errors.New("no such bucket")
-	ErrKMSDenied = errors.New("key management service denied decryption")
-	ErrArchived  = errors.New("archived: restore it first")
-	ErrThrottled = errors.New("throttled")
-)
-
 // ErrConflict is wrapped by the error of a compare-and-swap that found another
 // value than the one expected.
 var ErrConflict = errors.New("changed by somebody else")

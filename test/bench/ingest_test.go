@@ -13,10 +13,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trailseal/trailseal/internal/discover"
-	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/state"
 	"github.com/trailseal/trailseal/internal/testtrail"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/trailseal/trailseal/internal/finding"
 	"github.com/trailseal/trailseal/internal/testtrail"
+	"github.com/trailseal/trailseal/pkg/finding"
 )
 
 // plant is something that someone did to a trail. Each happens in the past of

@@ -16,6 +16,7 @@ import (
 	"github.com/trailseal/trailseal/internal/fetch/objectstest"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 	"github.com/trailseal/trailseal/test/s3server"
 )
@@ -189,7 +190,7 @@ func TestSignatures(t *testing.T) {
 				return
 			}
 			for op, err := range map[string]error{"get": err, "list": lists} {
-				if err == nil || fetch.IsFact(err) {
+				if err == nil || finding.IsFact(err) {
 					t.Errorf("%s: %v, want an error that is no fact", op, err)
 				}
 				for _, want := range tt.is {

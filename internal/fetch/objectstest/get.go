@@ -13,6 +13,7 @@ import (
 
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/testtrail"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -138,7 +139,7 @@ func (s suite) cancelled(t *testing.T) {
 	cancel()
 	expect := func(op string, err error) {
 		t.Helper()
-		if !errors.Is(err, context.Canceled) || fetch.IsFact(err) {
+		if !errors.Is(err, context.Canceled) || finding.IsFact(err) {
 			t.Errorf("%s: %v, want context.Canceled", op, err)
 		}
 	}
@@ -151,7 +152,7 @@ func (s suite) cancelled(t *testing.T) {
 	}
 	expect("list", err)
 	err = nil
-	for _, err = range objects.Folders(ctx, bucket, "") {
+	for _, err = range objects.Children(ctx, bucket, "") {
 	}
 	expect("folders", err)
 }

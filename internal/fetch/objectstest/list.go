@@ -11,6 +11,7 @@ import (
 
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/testtrail"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -104,7 +105,7 @@ func (s suite) manyObjects(t *testing.T) {
 		})
 	}
 	t.Run("folders", func(t *testing.T) {
-		got := foldersOf(t, objects.Folders(t.Context(), bucket, "many/"))
+		got := childrenOf(t, objects.Children(t.Context(), bucket, "many/"))
 		if !slices.Equal(got, all) {
 			t.Errorf("got %d folders, want %d, equal up to %d", len(got), many, equalUpTo(got, all))
 		}
@@ -129,7 +130,7 @@ func stops(t *testing.T, objects fetch.Objects) {
 			t.Errorf("saw %d objects, want %d", seen, n)
 		}
 		seen = 0
-		for _, err := range objects.Folders(t.Context(), bucket, "many/") {
+		for _, err := range objects.Children(t.Context(), bucket, "many/") {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -148,8 +149,8 @@ func (s suite) listAbsent(t *testing.T) {
 	if got := keysOf(t, objects.List(t.Context(), bucket, "absent/", "")); len(got) > 0 {
 		t.Errorf("an absent prefix lists %q", got)
 	}
-	if got := foldersOf(t, objects.Folders(t.Context(), bucket, "absent/")); len(got) > 0 {
-		t.Errorf("an absent prefix has the folders %q", got)
+	if got := childrenOf(t, objects.Children(t.Context(), bucket, "absent/")); len(got) > 0 {
+		t.Errorf("an absent prefix has the children %q", got)
 	}
 	if s.o.NoBuckets {
 		return
@@ -160,28 +161,33 @@ func (s suite) listAbsent(t *testing.T) {
 	}
 	expectAbsent(t, "list", err)
 	err = nil
-	for _, err = range objects.Folders(t.Context(), absent, "") {
+	for _, err = range objects.Children(t.Context(), absent, "") {
 	}
 	expectAbsent(t, "folders", err)
 }
 
-func (s suite) folders(t *testing.T) {
+func (s suite) children(t *testing.T) {
 	keys := []string{"AWSLogs/111122223333/x", "AWSLogs/111122223333/y/z", "AWSLogs/file", "AWSLogs/o-a/b/c", "AWSLogs-2/x", "top"}
 	if !s.o.NoNesting {
 		keys = append(keys, "AWSLogs/111122223333/", "AWSLogs/o-a")
 	}
 	objects := s.open(t, holding(keys...))
-	for prefix, want := range map[string][]string{
-		"":                      {"AWSLogs-2/", "AWSLogs/"},
-		"AWSLogs/":              {"AWSLogs/111122223333/", "AWSLogs/o-a/"},
+	want := map[string][]string{
+		"":                      {"AWSLogs-2/", "AWSLogs/", "top"},
+		"AWSLogs/":              {"AWSLogs/111122223333/", "AWSLogs/file", "AWSLogs/o-a/"},
 		"AWSLogs":               {"AWSLogs-2/", "AWSLogs/"},
 		"AWSLogs/1":             {"AWSLogs/111122223333/"},
-		"AWSLogs/111122223333/": {"AWSLogs/111122223333/y/"},
-		"AWSLogs/o-a/b/":        nil,
-		"top":                   nil,
-	} {
-		if got := foldersOf(t, objects.Folders(t.Context(), bucket, prefix)); !slices.Equal(got, want) {
-			t.Errorf("folders below %q: got %q, want %q", prefix, got, want)
+		"AWSLogs/111122223333/": {"AWSLogs/111122223333/x", "AWSLogs/111122223333/y/"},
+		"AWSLogs/o-a/b/":        {"AWSLogs/o-a/b/c"},
+		"top":                   {"top"},
+	}
+	if !s.o.NoNesting {
+		want["AWSLogs/"] = []string{"AWSLogs/111122223333/", "AWSLogs/file", "AWSLogs/o-a", "AWSLogs/o-a/"}
+		want["AWSLogs/111122223333/"] = append([]string{"AWSLogs/111122223333/"}, want["AWSLogs/111122223333/"]...)
+	}
+	for prefix, want := range want {
+		if got := childrenOf(t, objects.Children(t.Context(), bucket, prefix)); !slices.Equal(got, want) {
+			t.Errorf("children of %q: got %q, want %q", prefix, got, want)
 		}
 	}
 }
@@ -214,15 +220,15 @@ func keysOf(t *testing.T, list iter.Seq2[trail.Object, error]) (keys []string) {
 	return keys
 }
 
-func foldersOf(t *testing.T, list iter.Seq2[string, error]) (folders []string) {
+func childrenOf(t *testing.T, list iter.Seq2[trail.Object, error]) (keys []string) {
 	t.Helper()
-	for f, err := range list {
+	for o, err := range list {
 		if err != nil {
 			t.Fatal(err)
 		}
-		folders = append(folders, f)
+		keys = append(keys, o.Key)
 	}
-	return folders
+	return keys
 }
 
 func equalUpTo(a, b []string) int {
@@ -236,7 +242,7 @@ func equalUpTo(a, b []string) int {
 // expectAbsent accepts only an error that says absent and is no failure.
 func expectAbsent(t *testing.T, op string, err error) {
 	t.Helper()
-	if !errors.Is(err, fs.ErrNotExist) || !fetch.IsFact(err) {
+	if !errors.Is(err, fs.ErrNotExist) || !finding.IsFact(err) {
 		t.Errorf("%s of what is not there: %v, want fs.ErrNotExist", op, err)
 	}
 }

@@ -35,7 +35,7 @@ func Run(t *testing.T, open Open, o Options) {
 	t.Run("List", s.list)
 	t.Run("Many", s.manyObjects)
 	t.Run("ListAbsent", s.listAbsent)
-	t.Run("Folders", s.folders)
+	t.Run("Children", s.children)
 	t.Run("Get", s.get)
 	t.Run("GetAbsent", s.getAbsent)
 	t.Run("Keys", s.keys)

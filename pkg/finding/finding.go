@@ -1,6 +1,10 @@
-// Package finding is the public vocabulary: what can be wrong (Class), what
-// could not be checked and why (Reason), and the evidence for both. It decides
-// nothing.
+// Package finding is the vocabulary of outcomes: what can be wrong (Class), what
+// could not be checked and why (Reason), and the evidence for both. It also owns
+// the two kinds of errors: facts about evidence, and reasons for not having read
+// it (IsFact, ReasonOf).
+//
+// The texts of classes and reasons are part of the report's format
+// (docs/formats.md). New ones may be added.
 package finding
 
 import (
@@ -54,11 +58,14 @@ const (
 	Network      Reason = "network"
 	NoKeys       Reason = "no-keys"
 	TooLarge     Reason = "too-large"
+	OddRecord    Reason = "odd-record"   // a record of a proven log file that cannot be taken as an event
+	Clock        Reason = "clock"        // a proven digest that ends later than this machine's clock
+	NotSearched  Reason = "not-searched" // a folder that the search did not look into
 )
 
 // Reasons returns all reasons.
 func Reasons() []Reason {
-	return []Reason{NoSignature, AccessDenied, KMSDenied, Archived, Throttled, Network, NoKeys, TooLarge}
+	return []Reason{NoSignature, AccessDenied, KMSDenied, Archived, Throttled, Network, NoKeys, TooLarge, OddRecord, Clock, NotSearched}
 }
 
 // Finding is one thing that is wrong.

@@ -1,0 +1,2 @@
+// Package budget is innocent.
+package budget

@@ -1,2 +1,0 @@
-// Package finding is innocent.
-package finding
