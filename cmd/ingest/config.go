@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/trailseal/trailseal/internal/ingest"
+	"github.com/trailseal/trailseal/internal/source"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -18,15 +19,18 @@ import (
 type config struct {
 	Config string `help:"YAML file with these settings." placeholder:"FILE" yaml:"-"`
 
-	Source  []string `help:"Where trails lie: s3://bucket[/prefix] or a folder (repeatable)." sep:"none" placeholder:"SOURCE"`
-	Queue   []string `help:"SQS queue that announces what is new in the sources: its URL (repeatable)." sep:"none" placeholder:"URL"`
-	Account []string `help:"Only this account (repeatable)." placeholder:"ID"`
-	Region  []string `help:"Only this region (repeatable)." placeholder:"REGION"`
-	Trail   []string `help:"Only this trail (repeatable)." placeholder:"NAME"`
-	Since   string   `help:"Where to begin in a chain never seen: RFC 3339, a date, or 24h, 30d before now." default:"24h" placeholder:"TIME"`
-	Poll    duration `help:"Pause between two looks at a source." default:"1m"`
-	Grace   duration `help:"How late a chain's newest digest may be." default:"2h"`
-	Keys    string   `help:"Public keys: auto asks CloudTrail in each region; or a saved list." default:"auto" placeholder:"auto|FILE"`
+	Source            []string `help:"Where trails lie: s3://bucket[/prefix] or a folder (repeatable)." sep:"none" placeholder:"SOURCE"`
+	Queue             []string `help:"SQS queue that announces what is new in the sources: its URL (repeatable)." sep:"none" placeholder:"URL"`
+	Account           []string `help:"Only this account (repeatable)." placeholder:"ID"`
+	Region            []string `help:"Only this region (repeatable)." placeholder:"REGION"`
+	Trail             []string `help:"Only this trail (repeatable)." placeholder:"NAME"`
+	Since             string   `help:"Where to begin in a chain never seen: RFC 3339, a date, or 24h, 30d before now." default:"24h" placeholder:"TIME"`
+	Poll              duration `help:"Pause between two looks at a source." default:"1m"`
+	Grace             duration `help:"How late a chain's newest digest may be." default:"2h"`
+	OriginalBucket    []string `help:"Bucket that the digests of a replica name: NAME, or REPLICA=NAME for each of several sources (repeatable)." sep:"none" placeholder:"NAME"`
+	ManagementAccount string   `help:"Management account of the organization, which owns its trails (default: ask AWS Organizations)." placeholder:"ID"`
+
+	Keys string `help:"Public keys: auto asks CloudTrail in each region; or a saved list." default:"auto" placeholder:"auto|FILE"`
 
 	Sink            []string `help:"Where events go: stdout, file:PATH, s3://bucket/prefix, https://..., opensearch+https://host/index (repeatable; an event counts when all have it)." sep:"none" default:"stdout" placeholder:"SINK"`
 	FileMax         size     `help:"Rotate file sinks at this size." default:"256MiB"`
@@ -71,9 +75,12 @@ func (c *config) check() error {
 		bad("source: none is set")
 	}
 	for _, s := range c.Source {
-		if strings.Trim(strings.TrimPrefix(s, "s3:"), "/") == "" && s != "/" {
-			bad("source %q: not s3://bucket[/prefix] or a folder", s)
+		if _, err := source.Parse(s); err != nil {
+			bad("source: %w", err)
 		}
+	}
+	if c.ManagementAccount != "" && !trail.ValidAccount(c.ManagementAccount) {
+		bad("management-account %q: must be 12 digits", c.ManagementAccount)
 	}
 	for _, s := range c.Sink {
 		if !slices.ContainsFunc([]string{"stdout", "file:", "s3://", "http://", "https://", "opensearch+http://", "opensearch+https://"}, named(s)) {

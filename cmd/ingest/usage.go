@@ -14,11 +14,16 @@ Follows CloudTrail's digest chains and emits only proven events.
   version  print the version
 
 Where from
-  --source SOURCE         s3://bucket[/prefix] or a folder  (repeatable)
+  --source SOURCE         s3://bucket[/prefix], the ARN or alias of an access
+                          point, or a folder  (repeatable)
+  --original-bucket NAME  the source is a replica of this bucket; REPLICA=NAME
+                          where there are several sources  (repeatable)
   --queue URL             SQS queue that announces what is new  (repeatable)
   --account ID            only this account  (each of these: repeatable)
   --region REGION         only this region
   --trail NAME            only this trail
+  --management-account ID  owner of an organization's trails (default: asked of
+                          AWS Organizations, where that is permitted)
   --since TIME            where to begin in a chain never seen: RFC 3339, a
                           date, or 24h, 30d before now (default 24h)
   --poll DURATION         pause between two looks at a source (default 1m)

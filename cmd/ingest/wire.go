@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -21,12 +22,13 @@ import (
 	"github.com/trailseal/trailseal/internal/awsapi"
 	"github.com/trailseal/trailseal/internal/dir"
 	"github.com/trailseal/trailseal/internal/discover"
-	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/ops"
 	"github.com/trailseal/trailseal/internal/queue"
+	"github.com/trailseal/trailseal/internal/source"
 	"github.com/trailseal/trailseal/internal/state"
 	"github.com/trailseal/trailseal/internal/when"
+	"github.com/trailseal/trailseal/pkg/chain"
 	"github.com/trailseal/trailseal/pkg/digest"
 )
 
@@ -160,14 +162,14 @@ func (w *wiring) worker(ctx context.Context) (ingest.Config, error) {
 	c := ingest.Config{
 		Accounts: w.Account, Regions: w.Region, Trails: w.Trail, Grace: time.Duration(w.Grace), Poll: time.Duration(w.Poll),
 		Memory: int64(w.Memory), Concurrency: w.Concurrency, Raw: w.Format == "raw", Once: w.Once, Halt: w.OnFinding == "halt",
-		Now: w.now, Log: w.logger(w.config),
+		Now: w.now, Log: w.logger(w.config), Management: w.management(),
 	}
 	c.Metrics = ingest.NewMetrics(w.metrics())
 	var err error
 	if c.Since, err = when.Time(w.Since, w.now()); err != nil {
 		return c, fmt.Errorf("since: %w", err)
 	}
-	steps := []func(context.Context, *ingest.Config) error{w.sources, w.keys, w.sinks, w.findings, w.store, w.openQueues}
+	steps := []func(context.Context, *ingest.Config) error{w.sources, w.keys, w.nameOriginals, w.sinks, w.findings, w.store, w.openQueues}
 	for _, step := range steps {
 		if err := step(ctx, &c); err != nil {
 			return c, err
@@ -220,27 +222,84 @@ func (w *wiring) sources(ctx context.Context, c *ingest.Config) error {
 }
 
 func (w *wiring) openSource(ctx context.Context, name string) (ingest.Source, error) {
-	s := ingest.Source{Source: discover.Source{Name: name}}
-	rest, ok := strings.CutPrefix(name, "s3://")
-	if !ok {
-		d, err := dir.Open(name)
+	src, err := source.Parse(name)
+	if err != nil {
+		return ingest.Source{}, err
+	}
+	if src.IsCopy() {
+		root, prefix, err := source.Folder(name)
 		if err != nil {
-			return s, err
+			return ingest.Source{}, err
+		}
+		d, err := dir.Open(root)
+		if err != nil {
+			return ingest.Source{}, err
 		}
 		w.closers = append(w.closers, d)
-		s.Objects = d
-		return s, nil
+		src.Prefix = prefix
+		return ingest.Source{Source: src, Objects: d}, nil
 	}
 	client, err := w.forSources(ctx)
 	if err != nil {
-		return s, err
+		return ingest.Source{}, err
 	}
-	s.Bucket, s.Prefix, _ = strings.Cut(rest, "/")
-	if s.Prefix = strings.Trim(s.Prefix, "/"); s.Prefix != "" {
-		s.Prefix += "/"
+	return ingest.Source{Source: src, Objects: client.S3()}, nil
+}
+
+// nameOriginals sets the buckets that signed locations name, where these are not
+// the sources' own: as they were given and, for access points, as their digests
+// say.
+func (w *wiring) nameOriginals(ctx context.Context, c *ingest.Config) error {
+	sources := make([]source.Source, len(c.Sources))
+	for i, s := range c.Sources {
+		sources[i] = s.Source
 	}
-	s.Objects = client.S3()
-	return s, nil
+	sources, err := source.ParseOriginals(w.OriginalBucket, sources)
+	if err != nil {
+		return fmt.Errorf("original-bucket: %w", err)
+	}
+	for i, s := range sources {
+		if s.IsAccessPoint() && s.Original == "" {
+			now := time.Now()
+			bucket, err := discover.LearnBucket(ctx, s, c.Sources[i].Objects, chain.NewKeyring(c.Keys, now, now, time.Now), now)
+			if err != nil {
+				return fmt.Errorf("source: %w", err)
+			}
+			s.Learn(bucket)
+		}
+		c.Sources[i].Source = s
+	}
+	return nil
+}
+
+// management returns who tells the management account of an organization: the
+// setting or, where the worker may ask, AWS Organizations.
+func (w *wiring) management() func(context.Context, string) string {
+	if w.ManagementAccount != "" {
+		return func(context.Context, string) string { return w.ManagementAccount }
+	}
+	if !slices.ContainsFunc(w.Source, func(s string) bool { return strings.HasPrefix(s, "s3:") || strings.HasPrefix(s, "arn:") }) {
+		return nil
+	}
+	ask := sync.OnceValues(func() (string, string) {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		client, err := w.forSources(ctx)
+		if err != nil {
+			return "", ""
+		}
+		id, account, err := client.CloudTrail().Management(ctx)
+		if err != nil {
+			return "", ""
+		}
+		return id, account
+	})
+	return func(_ context.Context, organization string) string {
+		if id, account := ask(); id == organization {
+			return account
+		}
+		return ""
+	}
 }
 
 func (w *wiring) keys(ctx context.Context, c *ingest.Config) error {
@@ -260,7 +319,7 @@ func (w *wiring) keys(ctx context.Context, c *ingest.Config) error {
 	if err != nil {
 		return fmt.Errorf("keys %s: %w", w.Keys, err)
 	}
-	c.Keys = fetch.SavedKeys(set)
+	c.Keys = chain.Saved(set)
 	return nil
 }
 

@@ -12,9 +12,11 @@ import (
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// rotation is how far beyond the asked range keys are asked for: a digest is
-// signed after its end, and the signing key may be a new one by then.
-const rotation = 2 * time.Hour
+// slack is how far before the asked range keys are asked for. After the range it
+// is digest.SignedWithin, so that the list is complete for each digest that ends
+// in the range. It may reach beyond now: a key that does not exist yet has not
+// signed a digest that exists.
+const slack = 2 * time.Hour
 
 // saveKeys is the command keys: its flags.
 type saveKeys struct {
@@ -101,5 +103,5 @@ func (k *saveKeys) extent(now time.Time) (from, to time.Time, err error) {
 	if to.Before(from) {
 		return from, to, fmt.Errorf("--start-time %s is after --end-time %s", from.Format(time.RFC3339), to.Format(time.RFC3339))
 	}
-	return from.Add(-rotation).Truncate(time.Second), to.Add(rotation).Truncate(time.Second), nil
+	return from.Add(-slack).Truncate(time.Second), to.Add(digest.SignedWithin).Truncate(time.Second), nil
 }

@@ -17,28 +17,44 @@ verifier COMMAND -h lists a command's flags.
 `,
 	"verify": `Usage: verifier verify SOURCE [flags]
 
-Finds every digest chain below SOURCE, s3://bucket[/prefix] or a folder, and
-checks signatures, links, coverage, every listed log file and unlisted objects.
+Finds every digest chain below SOURCE, and checks signatures, links, coverage,
+every listed log file and unlisted objects. SOURCE is s3://bucket[/prefix], the
+ARN or alias of an access point, or a folder.
 
   --start-time TIME       first moment: RFC 3339, a date, or 24h, 30d before
-                          now (default 24h)
+                          now (default 24h). A time before now begins --grace
+                          and one hour earlier, so that daily runs overlap.
   --end-time TIME         last moment (default: now)
+  --grace DURATION        how long after its hour a digest may arrive before it
+                          counts as late (default 2h)
+
   --account ID            only this account  (each of these: repeatable)
   --region REGION         only this region
   --trail NAME            only this trail
-  --expect-account ID     a finding if it has no digests
-  --expect-region REGION  a finding if an account has no digests for it
-  --grace DURATION        how late the newest digest may be (default 2h)
+  --except FOLDER         leave out what lies below this folder of the source
+  --expect-account ID     a finding if the account has no proven digests
+  --expect-region REGION  a finding if an account has none for the region
+  --expect-trail NAME     a finding if no chain of the trail is proven
+  --ended FILE            ends of chains that are acknowledged
+  --write-ended FILE      write that file: every chain that has ended
+
   --keys auto|FILE        public keys: asked of CloudTrail in each region, or a
                           list that "verifier keys" or the AWS CLI saved
-  --report FILE           also write the report; .json or .txt  (repeatable)
+  --original-bucket NAME  SOURCE is a replica of this bucket
+  --management-account ID owner of an organization's trails (default: asked of
+                          AWS Organizations, where that is permitted)
   --no-logs               check digests only
   --no-unlisted           do not list the log folders
+  --all-folders           list the log folders of all days, not only of the range
   --stay-in-source        do not follow a digest into another bucket
+
+  --report FILE           also write the report; .json or .txt  (repeatable)
+  --max-findings N        findings to list (default 10000); all are counted
+  --max-findings-per-folder N  of one class and folder (default 1000)
   --concurrency N         objects read at once (default 160)
-  --max-digest-mib N      largest inflated digest (default 64)
+  --max-digest-mib N      largest inflated digest to parse (default 64)
   --expected-bucket-owner ID  account that must own the bucket
-  --profile NAME          of the AWS configuration
+  --profile NAME          AWS profile to use
 
 Exit: 0 intact, 1 findings, 2 bad usage, 3 not everything could be checked and
 nothing wrong was found.

@@ -6,18 +6,20 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/trailseal/trailseal/internal/awsapi"
 	"github.com/trailseal/trailseal/internal/dir"
 	"github.com/trailseal/trailseal/internal/discover"
+	"github.com/trailseal/trailseal/internal/ended"
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/report"
+	"github.com/trailseal/trailseal/internal/source"
 	"github.com/trailseal/trailseal/internal/verify"
 	"github.com/trailseal/trailseal/internal/when"
+	"github.com/trailseal/trailseal/pkg/chain"
 	"github.com/trailseal/trailseal/pkg/digest"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
@@ -26,7 +28,7 @@ import (
 type verifySource struct {
 	Source string `arg:""`
 
-	StartTime string `default:"24h"`
+	StartTime string
 	EndTime   string `default:"0h"`
 
 	Account []string
@@ -35,20 +37,34 @@ type verifySource struct {
 
 	ExpectAccount []string
 	ExpectRegion  []string
+	ExpectTrail   []string
+	Ended         string
+	WriteEnded    string
 	Grace         time.Duration `default:"2h"`
 
-	Keys        string   `default:"auto"`
-	Report      []string `sep:"none"`
-	Concurrency int      `default:"160"`
-	MaxDigest   int64    `name:"max-digest-mib" default:"64"`
+	Keys              string `default:"auto"`
+	OriginalBucket    string
+	ManagementAccount string
+	Except            []string `sep:"none"`
+
+	Report               []string `sep:"none"`
+	MaxFindings          int      `default:"10000"`
+	MaxFindingsPerFolder int      `default:"1000"`
+	Concurrency          int      `default:"160"`
+	MaxDigest            int64    `name:"max-digest-mib" default:"64"`
 
 	NoLogs       bool
 	NoUnlisted   bool
+	AllFolders   bool
 	StayInSource bool
 
 	Profile             string
 	ExpectedBucketOwner string
 }
+
+// defaultStart is how far back the asked range begins where no --start-time is
+// given.
+const defaultStart = "24h"
 
 // Validate is called by kong: everything that can be known to be wrong before
 // the work starts.
@@ -63,7 +79,7 @@ func (v *verifySource) Validate() error {
 			return fmt.Errorf("region %q: not a region's name", r)
 		}
 	}
-	for _, t := range v.Trail {
+	for _, t := range slices.Concat(v.Trail, v.ExpectTrail) {
 		if !trail.ValidName(t) {
 			return fmt.Errorf("trail %q: not a trail's name (the last part of its ARN)", t)
 		}
@@ -74,7 +90,13 @@ func (v *verifySource) Validate() error {
 	case v.MaxDigest < 1 || v.MaxDigest > 4096:
 		return fmt.Errorf("--max-digest-mib %d: not from 1 to 4096", v.MaxDigest)
 	case v.Grace < 0:
-		return fmt.Errorf("--grace %s: less than nothing", v.Grace)
+		return errors.New("--grace: must not be negative")
+	case v.ManagementAccount != "" && !trail.ValidAccount(v.ManagementAccount):
+		return fmt.Errorf("--management-account %q: must be 12 digits", v.ManagementAccount)
+	case v.MaxFindings < 1 || v.MaxFindingsPerFolder < 1:
+		return errors.New("--max-findings, --max-findings-per-folder: must be positive")
+	case slices.Contains(v.Except, ""):
+		return errors.New("--except: must name a folder, such as AWSLogs/111122223333/CloudTrail/eu-west-1/")
 	case v.Source == "":
 		return errors.New("SOURCE is empty")
 	}
@@ -104,6 +126,9 @@ func (v *verifySource) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return verifyError(ctx, err)
 	}
+	if err := v.writeEnded(r); err != nil {
+		return &exitError{code: exitUsage, err: err}
+	}
 	r.Tool, r.Elapsed = report.Tool{Name: "trailseal verifier", Version: programVersion()}, a.now().Sub(began).Seconds()
 	if err := errors.Join(r.Text(a.stdout), files.write(r)); err != nil {
 		e := &exitError{code: exitIncomplete, err: err}
@@ -119,12 +144,27 @@ func (v *verifySource) Run(ctx context.Context, a *app) error {
 func (v *verifySource) config(now time.Time) (c verify.Config, err error) {
 	c = verify.Config{
 		Now: now.UTC(), Grace: v.Grace, Accounts: v.Account, Regions: v.Region, Trails: v.Trail,
-		ExpectAccounts: v.ExpectAccount, ExpectRegions: v.ExpectRegion,
-		NoLogs: v.NoLogs, NoUnlisted: v.NoUnlisted, StayInside: v.StayInSource,
+		ExpectAccounts: v.ExpectAccount, ExpectRegions: v.ExpectRegion, ExpectTrails: v.ExpectTrail, Except: v.Except,
+		NoLogs: v.NoLogs, NoUnlisted: v.NoUnlisted, AllFolders: v.AllFolders, StayInside: v.StayInSource,
+		Limits:      report.Limits{PerFolder: v.MaxFindingsPerFolder, Total: v.MaxFindings},
 		Concurrency: v.Concurrency, KeysFrom: v.Keys, Progress: new(verify.Progress),
 	}
-	if c.Start, err = when.Time(v.StartTime, now); err != nil {
+	if v.Ended != "" {
+		if c.Ended, err = readEnded(v.Ended); err != nil {
+			return c, fmt.Errorf("--ended: %w", err)
+		}
+	}
+	start := v.StartTime
+	if start == "" {
+		start = defaultStart
+	}
+	if c.Start, err = when.Time(start, now); err != nil {
 		return c, fmt.Errorf("--start-time: %w", err)
+	}
+	if when.Relative(start) {
+		// Daily runs leave no seam: an hour that was not yet due in the last run is
+		// judged in this one.
+		c.Start = c.Start.Add(-v.Grace - chain.Window)
 	}
 	if c.End, err = when.Time(v.EndTime, now); err != nil {
 		return c, fmt.Errorf("--end-time: %w", err)
@@ -138,12 +178,19 @@ func (v *verifySource) config(now time.Time) (c verify.Config, err error) {
 
 // connect opens the source and the keys. The function it returns closes them.
 func (v *verifySource) connect(ctx context.Context, o awsapi.Options, c *verify.Config) (func(), error) {
-	var client *awsapi.Client
-	bucket, prefix, isS3, err := parseS3(v.Source)
+	src, err := source.Parse(v.Source)
 	if err != nil {
 		return nil, &exitError{code: exitUsage, err: err, hint: sourceHint}
 	}
-	if isS3 || v.Keys == "auto" {
+	if v.OriginalBucket != "" {
+		all, err := source.ParseOriginals([]string{v.OriginalBucket}, []source.Source{src})
+		if err != nil {
+			return nil, &exitError{code: exitUsage, err: fmt.Errorf("--original-bucket: %w", err)}
+		}
+		src = all[0]
+	}
+	var client *awsapi.Client
+	if !src.IsCopy() || v.Keys == "auto" {
 		o.Profile, o.Concurrency, o.ExpectedBucketOwner = v.Profile, v.Concurrency, v.ExpectedBucketOwner
 		client, err = awsapi.Load(ctx, o)
 	}
@@ -155,76 +202,109 @@ func (v *verifySource) connect(ctx context.Context, o awsapi.Options, c *verify.
 	} else if c.Keys, err = readKeys(v.Keys); err != nil {
 		return nil, &exitError{code: exitUsage, err: err, hint: "verifier keys saves the keys in this form"}
 	}
+	c.Management = v.management(client)
 	done := func() {}
-	if isS3 {
-		c.Source = discover.Source{Bucket: bucket, Prefix: prefix, Name: v.Source}
-		c.Fetcher = fetch.New(client.S3(), v.Concurrency)
-	} else {
-		root, prefix := splitFolder(v.Source)
+	if src.IsCopy() {
+		root, prefix, err := source.Folder(v.Source)
+		if err != nil {
+			return nil, &exitError{code: exitUsage, err: err, hint: sourceHint}
+		}
 		folder, err := dir.Open(root)
 		if err != nil {
 			return nil, &exitError{code: exitUsage, err: err, hint: sourceHint}
 		}
 		done = func() { folder.Close() }
-		c.Source = discover.Source{Prefix: prefix, Name: v.Source}
+		src.Prefix = prefix
 		c.Fetcher = fetch.New(folder, v.Concurrency)
 		c.Fetcher.Plain = true
+		c.Litter = folder.Litter
+	} else {
+		c.Fetcher = fetch.New(client.S3(), v.Concurrency)
 	}
 	c.Fetcher.MaxDigest = v.MaxDigest << 20
+	if src.IsAccessPoint() && src.Original == "" {
+		bucket, err := discover.LearnBucket(ctx, src, c.Fetcher.Objects, chain.NewKeyring(c.Keys, c.Start, c.End, time.Now), c.Now)
+		if err != nil {
+			return nil, verifyError(ctx, err)
+		}
+		src.Learn(bucket)
+	}
+	c.Source = src
 	return done, nil
 }
 
-const sourceHint = "SOURCE is a folder or s3://bucket[/prefix]"
+const sourceHint = "SOURCE is a folder, s3://bucket[/prefix], or the ARN or alias of an access point"
 
-// parseS3 splits s3://bucket[/prefix]; the prefix is a folder.
-func parseS3(source string) (bucket, prefix string, ok bool, err error) {
-	rest, ok := strings.CutPrefix(source, "s3://")
-	if !ok {
-		return "", "", false, nil
+// management returns who tells the management account of an organization: the flag
+// or, where the caller may ask, AWS Organizations. It is asked at most once.
+func (v *verifySource) management(client *awsapi.Client) func(context.Context, string) string {
+	if v.ManagementAccount != "" {
+		return func(context.Context, string) string { return v.ManagementAccount }
 	}
-	bucket, prefix, _ = strings.Cut(rest, "/")
-	if bucket == "" {
-		return "", "", true, fmt.Errorf("%s: no bucket", source)
+	if client == nil {
+		return nil
 	}
-	if prefix = strings.Trim(prefix, "/"); prefix != "" {
-		prefix += "/"
+	ask := sync.OnceValues(func() (string, string) {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		id, account, err := client.CloudTrail().Management(ctx)
+		if err != nil {
+			return "", ""
+		}
+		return id, account
+	})
+	return func(_ context.Context, organization string) string {
+		if id, account := ask(); id == organization {
+			return account
+		}
+		return ""
 	}
-	return bucket, prefix, true, nil
 }
 
-// splitFolder splits a folder that lies inside an AWSLogs folder there: keys
-// begin above it.
-func splitFolder(source string) (root, prefix string) {
-	path, err := filepath.Abs(source)
+// readEnded reads the file of acknowledged ends.
+func readEnded(file string) (ended.List, error) {
+	f, err := os.Open(file)
 	if err != nil {
-		return source, ""
+		return ended.List{}, err
 	}
-	parts := strings.Split(filepath.ToSlash(path), "/")
-	i := slices.Index(parts, "AWSLogs")
-	if i < 0 {
-		return source, ""
+	defer f.Close()
+	list, err := ended.Parse(f)
+	if err != nil {
+		return ended.List{}, fmt.Errorf("read %s: %w", file, err)
 	}
-	return filepath.FromSlash(strings.Join(parts[:i], "/") + "/"), strings.Join(parts[i:], "/") + "/"
+	return list, nil
 }
 
-// savedKeys is a key list from a file.
-type savedKeys struct{ set digest.KeySet }
-
-// PublicKeys implements fetch.KeySource: the whole list, whatever is asked.
-func (k savedKeys) PublicKeys(context.Context, string, time.Time, time.Time) (digest.KeySet, error) {
-	return k.set, nil
+// writeEnded writes the file that acknowledges the chains that have ended.
+func (v *verifySource) writeEnded(r *report.Report) error {
+	if v.WriteEnded == "" {
+		return nil
+	}
+	var list ended.List
+	for _, e := range r.Ends {
+		c := trail.Chain{Place: trail.Place{Organization: e.Organization, Account: e.Account, Region: e.Region}, Trail: e.Trail, HomeRegion: e.HomeRegion}
+		list = append(list, ended.EntryOf(c, e.At))
+	}
+	f, err := openBeside(v.WriteEnded)
+	if err == nil {
+		err = settle(f, v.WriteEnded, list.Write(f))
+	}
+	if err != nil {
+		return fmt.Errorf("--write-ended %s: %w", v.WriteEnded, err)
+	}
+	return nil
 }
 
-func readKeys(file string) (savedKeys, error) {
+func readKeys(file string) (chain.Saved, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return savedKeys{}, err
+		return chain.Saved{}, err
 	}
 	set, err := digest.ParseKeySet(b)
 	if err != nil {
-		return savedKeys{}, fmt.Errorf("read %s: %w", file, err)
+		return chain.Saved{}, fmt.Errorf("read %s: %w", file, err)
 	}
-	return savedKeys{set}, nil
+	return chain.Saved(set), nil
 }
 
 // verifyError is for whatever ended the run before anything could be said.

@@ -20,7 +20,7 @@ import (
 var errKeyList = errors.New("the answer is no key list")
 
 // CloudTrail asks CloudTrail for public keys and trails. It implements
-// fetch.KeySource.
+// chain.KeySource.
 type CloudTrail struct {
 	client *Client
 
@@ -109,6 +109,13 @@ func (c *CloudTrail) Trail(ctx context.Context, region, arn string) (Trail, erro
 
 // Organization returns the id of the caller's organization.
 func (c *CloudTrail) Organization(ctx context.Context) (string, error) {
+	id, _, err := c.Management(ctx)
+	return id, err
+}
+
+// Management returns the id of the caller's organization and its management
+// account, which owns the organization's trails.
+func (c *CloudTrail) Management(ctx context.Context) (organization, account string, err error) {
 	const op = "describe organization"
 	service := organizations.NewFromConfig(c.client.cfg, func(o *organizations.Options) {
 		o.Region = cmp.Or(o.Region, globalRegion)
@@ -118,12 +125,12 @@ func (c *CloudTrail) Organization(ctx context.Context) (string, error) {
 	})
 	out, err := service.DescribeOrganization(ctx, &organizations.DescribeOrganizationInput{})
 	if err != nil {
-		return "", translate(ctx, op, err)
+		return "", "", translate(ctx, op, err)
 	}
 	if out.Organization == nil || aws.ToString(out.Organization.Id) == "" {
-		return "", fmt.Errorf("%s: %w", op, fs.ErrNotExist)
+		return "", "", fmt.Errorf("%s: %w", op, fs.ErrNotExist)
 	}
-	return *out.Organization.Id, nil
+	return *out.Organization.Id, aws.ToString(out.Organization.MasterAccountId), nil
 }
 
 // in returns the client of a region.

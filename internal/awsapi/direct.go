@@ -18,9 +18,10 @@ import (
 // that the SDK's GetObject takes, which builds a stack of some fifty steps and
 // resolves the endpoint twice for each request (docs/benchmarks.md,
 // BenchmarkGet). Where the bucket is and how it is signed for, the SDK says
-// once; its signer signs, and its HTTP client sends. An answer that is no
-// object, or none at all, is handed to GetObject as that of its first attempt:
-// what it means, whether it is asked again and when, is the SDK's alone.
+// once; its signer signs, and its HTTP client sends. An answer that is not an
+// object of S3 (checkObject), or the error of a request without an answer,
+// becomes that of GetObject's first attempt. What it means, and whether and when
+// the request is repeated, the SDK decides. GetObject checks the answer again.
 type direct struct {
 	http        aws.HTTPClient
 	credentials aws.CredentialsProvider
@@ -38,8 +39,10 @@ const (
 	metaPrefix  = "X-Amz-Meta-"
 )
 
-// newDirect returns nil where only the SDK knows how: access points of several
-// regions, directory buckets, no credentials.
+// newDirect returns nil where only the SDK can sign or address a request: for
+// access points of several regions, for directory buckets, and without
+// credentials. bucket is what GetObject takes, so it may be the ARN of an access
+// point.
 func newDirect(ctx context.Context, c *s3.Client, bucket string, o Options) *direct {
 	key := "k"
 	presigned, err := s3.NewPresignClient(c).PresignGetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key})
@@ -114,10 +117,11 @@ func (d *direct) skewed(answer *http.Response, at time.Time) bool {
 	return true
 }
 
-// isObject reports whether an answer is an object, and tells of it.
+// isObject reports whether an answer is an object. It tells OnRequest of one
+// that is; the SDK tells of others.
 func (d *direct) isObject(answer *http.Response, err error) bool {
-	if err != nil || answer.StatusCode != http.StatusOK {
-		return false // the SDK tells
+	if err != nil || checkObject(answer) != nil {
+		return false
 	}
 	if d.tell != nil {
 		d.tell(s3.ServiceID, "GetObject", "200")

@@ -13,6 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
@@ -53,13 +55,16 @@ func explain(err error) *apiError {
 	var none *noCredentials
 	var region *aws.MissingRegionError
 	var api smithy.APIError
+	var odd oddAnswer
 	switch {
 	case errors.As(err, &none):
 		return &apiError{ErrCredentials.Error() + ": " + short(whyNone(none.err)), []error{ErrCredentials}}
 	case errors.As(err, &region):
 		return &apiError{ErrRegion.Error(), []error{ErrRegion}}
+	case errors.As(err, &odd):
+		return &apiError{text: odd.Error()}
 	case errors.As(err, &api):
-		return service(api, statusOf(err))
+		return service(api, operationOf(err), statusOf(err))
 	}
 	switch status := statusOf(err); {
 	case throttling("", status):
@@ -73,17 +78,16 @@ func explain(err error) *apiError {
 // service classifies an answer. The SDK makes up a code from the status where
 // the body has none, so a bare 404, which any proxy can say, arrives as
 // NotFound and not as one of the codes that mean absence.
-func service(e smithy.APIError, status int) *apiError {
+func service(e smithy.APIError, op operation, status int) *apiError {
 	code, message := e.ErrorCode(), e.ErrorMessage()
 	out := &apiError{text: short(code + ": " + message)}
 	if message == http.StatusText(status) && code == strings.ReplaceAll(message, " ", "") || code == "UnknownError" && message == code {
 		out.text = statusText(status)
 	}
+	if out.is = absent(code, op, status); out.is != nil {
+		return out
+	}
 	switch {
-	case code == "NoSuchBucket" && status == http.StatusNotFound:
-		out.is = []error{fs.ErrNotExist, finding.ErrNoBucket}
-	case code == "NoSuchKey" && status == http.StatusNotFound, slices.Contains(noQueue, code):
-		out.is = []error{fs.ErrNotExist}
 	case code == "InvalidObjectState":
 		out.is = []error{finding.ErrArchived}
 	case aboutKMS(code, message):
@@ -96,6 +100,35 @@ func service(e smithy.APIError, status int) *apiError {
 		out.is = []error{fs.ErrPermission}
 	}
 	return out
+}
+
+// absent returns what callers act on where an answer says that something is not
+// there. A code means absence only in an answer to an operation that can find it
+// out: S3 never says NoSuchKey to a listing.
+//
+// NoSuchAccessPoint does not mean absence. The access point was one way to the
+// objects, and their bucket may be there.
+func absent(code string, op operation, status int) []error {
+	switch {
+	case op.service == s3.ServiceID && code == "NoSuchBucket" && status == http.StatusNotFound:
+		return []error{fs.ErrNotExist, finding.ErrNoBucket}
+	case op == operation{s3.ServiceID, "GetObject"} && code == "NoSuchKey" && status == http.StatusNotFound:
+		return []error{fs.ErrNotExist}
+	case op.service == sqs.ServiceID && slices.Contains(noQueue, code):
+		return []error{fs.ErrNotExist}
+	}
+	return nil
+}
+
+// operation is what was asked for, as the SDK names it.
+type operation struct{ service, name string }
+
+func operationOf(err error) operation {
+	var e *smithy.OperationError
+	if errors.As(err, &e) {
+		return operation{e.Service(), e.Operation()}
+	}
+	return operation{}
 }
 
 // Codes of SQS: its own, and those of the old query protocol that it still
@@ -146,7 +179,7 @@ func statusOf(err error) int {
 }
 
 func statusText(status int) string {
-	return fmt.Sprintf("HTTP %d %s without an error code", status, http.StatusText(status))
+	return statusLine(status) + " without an error code"
 }
 
 // innermost returns the text of the transport's own error, without the SDK's

@@ -16,10 +16,10 @@ import (
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// Answers that are no listing, or none that can be relied on. A listing that
+// Answers that are not listings, and listings that cannot be relied on. One that
 // silently lacks objects would be taken for evidence that they are gone.
 var (
-	errNoListing = errors.New("the answer is no listing")
+	errNoListing = errors.New("the answer is not a listing")
 	errOrder     = errors.New("keys come in no order")
 	errRepeats   = errors.New("pages repeat")
 )
@@ -123,19 +123,19 @@ func (s *S3) listing(bucket, prefix string) *s3.ListObjectsV2Input {
 // pages yields the pages of a listing and, last, at most one error.
 func (s *S3) pages(ctx context.Context, in *s3.ListObjectsV2Input) iter.Seq2[*s3.ListObjectsV2Output, error] {
 	return func(yield func(*s3.ListObjectsV2Output, error) bool) {
-		c, err := s.in(ctx, *in.Bucket)
+		b, err := s.in(ctx, *in.Bucket)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
+		in.Bucket = &b.sent
 		for {
-			page, err := c.ListObjectsV2(ctx, in)
+			page, err := b.client.ListObjectsV2(ctx, in, checked(checkListing))
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			// S3 always says whether there is more; an empty or foreign body
-			// with a good status does not.
+			// S3 always says whether there is more. An empty body does not.
 			if page.IsTruncated == nil {
 				yield(nil, errNoListing)
 				return

@@ -50,7 +50,11 @@ func TestListFaults(t *testing.T) {
 		{"denied", testaws.AccessDenied(), []error{fs.ErrPermission}, "list s3://trail-bucket/: AccessDenied"},
 		{"bucket gone meanwhile", testaws.NoSuchBucket(), []error{fs.ErrNotExist, finding.ErrNoBucket}, "NoSuchBucket"},
 		{"404 without a body", testaws.EmptyNotFound(), nil, "HTTP 404"},
-		{"200 without a body", testaws.Fault{Status: 200, Empty: true}, nil, "the answer is no listing"},
+		{"absence that a listing cannot have", testaws.NoSuchKey(), nil, "NoSuchKey"},
+		{"a part", testaws.Partial(), nil, "the answer is not a listing: HTTP 206 Partial Content"},
+		{"page of a proxy", testaws.ProxyPage(200), nil, "the answer is not a listing"},
+		{"404 of a proxy", testaws.ProxyPage(404), nil, "HTTP 404 Not Found without an error code"},
+		{"200 without a body", testaws.Fault{Status: 200, Empty: true}, nil, "the answer is not a listing"},
 		{"internal error", testaws.InternalError(), nil, "InternalError"},
 		{"cut short", testaws.Fault{CutBody: 700}, nil, "unexpected EOF"},
 		{"reset", testaws.Fault{Reset: true}, nil, ""},
@@ -107,13 +111,15 @@ func TestForeignListings(t *testing.T) {
 	}
 	for name, tt := range map[string]struct{ body, text string }{
 		"control":               {head + `<IsTruncated>false</IsTruncated>` + contents("a", "b") + `</ListBucketResult>`, ""},
-		"empty":                 {"", "the answer is no listing"},
-		"a login page":          {"<html><body>Welcome</body></html>", "the answer is no listing"},
+		"empty":                 {"", "the answer is not a listing"},
+		"a login page":          {"<html><body>Welcome</body></html>", "the answer is not a listing"},
+		"another document":      {`<Result><IsTruncated>false</IsTruncated></Result>`, "the answer is not a listing"},
+		"an error":              {`<Error><Code>NoSuchBucket</Code></Error>`, "NoSuchBucket"},
 		"no order":              {head + `<IsTruncated>false</IsTruncated>` + contents("b", "a") + `</ListBucketResult>`, "keys come in no order"},
 		"twice":                 {head + `<IsTruncated>false</IsTruncated>` + contents("a", "a") + `</ListBucketResult>`, "keys come in no order"},
 		"more, but not where":   {head + `<IsTruncated>true</IsTruncated>` + contents("a") + `</ListBucketResult>`, "pages repeat"},
 		"more, always the same": {head + `<IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken></ListBucketResult>`, "pages repeat"},
-		"bad encoding":          {head + `<IsTruncated>false</IsTruncated><EncodingType>url</EncodingType>` + contents("%zz") + `</ListBucketResult>`, "the answer is no listing"},
+		"bad encoding":          {head + `<IsTruncated>false</IsTruncated><EncodingType>url</EncodingType>` + contents("%zz") + `</ListBucketResult>`, "the answer is not a listing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

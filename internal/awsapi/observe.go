@@ -22,7 +22,7 @@ const (
 	codeCredentials = "credentials" // there are none, or the service does not take them
 	codeDenied      = "denied"      // whatever the status: some services say so with a 400
 	codeCanceled    = "canceled"
-	codeNone        = "none" // no answer came
+	codeNone        = "none" // no answer came, or not one of S3's own
 )
 
 // observe returns the SDK option by which each attempt is told of: one request

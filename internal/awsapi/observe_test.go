@@ -27,6 +27,7 @@ func TestOnRequest(t *testing.T) {
 		"503":               {testaws.SlowDown(), map[string]int{"S3 HeadBucket 200": 1, "S3 GetObject throttled": 3}},
 		"denied":            {testaws.AccessDenied(), map[string]int{"S3 HeadBucket 200": 1, "S3 GetObject denied": 1}},
 		"expired":           {testaws.Fault{Status: 400, Code: "ExpiredToken", Message: "x"}, map[string]int{"S3 HeadBucket 200": 1, "S3 GetObject credentials": 1}},
+		"a page":            {testaws.ProxyPage(200), map[string]int{"S3 HeadBucket 200": 1, "S3 GetObject none": 1}},
 		"a made-up code":    {testaws.Fault{Status: 418, Code: "made-up-4711", Message: "x"}, map[string]int{"S3 HeadBucket 200": 1, "S3 GetObject 418": 1}},
 		"a made-up status":  {testaws.Fault{Status: 999, Code: "x", Message: "x"}, map[string]int{"S3 HeadBucket 200": 1, "S3 GetObject none": 1}},
 	} {

@@ -34,16 +34,18 @@ func (c *Client) S3() *S3 {
 }
 
 // Get opens an object: its stored bytes and its user metadata with lower-case
-// names. A body that ends before its length does so with
-// io.ErrUnexpectedEOF, one that stalls with a timeout.
+// names. o.Bucket is a bucket's name, the alias of an access point, or its ARN.
+// An object is absent only where S3 says NoSuchKey; an answer that is not S3's
+// own is neither an object nor an absent one. A body that ends before its length
+// ends with io.ErrUnexpectedEOF, one that stalls with a timeout.
 func (s *S3) Get(ctx context.Context, o trail.Object) (io.ReadCloser, map[string]string, error) {
-	c, err := s.in(ctx, o.Bucket)
+	b, err := s.in(ctx, o.Bucket)
 	if err != nil {
 		return nil, nil, translate(ctx, opGet(o), err)
 	}
-	d := s.bucket(o.Bucket).direct
+	d := b.direct
 	if d == nil || o.Key == "" {
-		return s.getObject(ctx, c, o)
+		return s.getObject(ctx, b, o)
 	}
 	request, at, err := d.request(ctx, o.Key)
 	if err != nil {
@@ -55,16 +57,17 @@ func (s *S3) Get(ctx context.Context, o trail.Object) (io.ReadCloser, map[string
 	}
 	if d.skewed(answer, at) {
 		answer.Body.Close()
-		return s.getObject(ctx, c, o) // which knows how far the clocks are apart, or finds out
+		return s.getObject(ctx, b, o) // which knows how far the clocks are apart, or finds out
 	}
 	first := &answered{HTTPClient: d.http, answer: answer, err: err}
 	defer first.close()
-	return s.getObject(ctx, c, o, func(o *s3.Options) { o.HTTPClient = first })
+	return s.getObject(ctx, b, o, func(o *s3.Options) { o.HTTPClient = first })
 }
 
-// getObject opens an object by the SDK's own means.
-func (s *S3) getObject(ctx context.Context, c *s3.Client, o trail.Object, options ...func(*s3.Options)) (io.ReadCloser, map[string]string, error) {
-	out, err := c.GetObject(ctx, &s3.GetObjectInput{Bucket: &o.Bucket, Key: &o.Key, ExpectedBucketOwner: s.owner()}, options...)
+// getObject opens an object by the SDK's own GetObject.
+func (s *S3) getObject(ctx context.Context, b *bucket, o trail.Object, options ...func(*s3.Options)) (io.ReadCloser, map[string]string, error) {
+	in := &s3.GetObjectInput{Bucket: &b.sent, Key: &o.Key, ExpectedBucketOwner: s.owner()}
+	out, err := b.client.GetObject(ctx, in, append(options, checked(checkObject))...)
 	if err != nil {
 		return nil, nil, translate(ctx, opGet(o), err)
 	}
@@ -117,7 +120,7 @@ var errNoReceipt = errors.New("the answer has no ETag: it is not that of S3")
 // object may be stored all the same.
 func (s *S3) Put(ctx context.Context, bucket, key string, body []byte, contentType, encoding string) error {
 	op := "put s3://" + bucket + "/" + key
-	c, err := s.in(ctx, bucket)
+	b, err := s.in(ctx, bucket)
 	if err != nil {
 		return translate(ctx, op, err)
 	}
@@ -125,13 +128,13 @@ func (s *S3) Put(ctx context.Context, bucket, key string, body []byte, contentTy
 	// body, in an encoding that other servers often do not know.
 	sum := base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(body)))
 	in := &s3.PutObjectInput{
-		Bucket: &bucket, Key: &key, Body: bytes.NewReader(body), ContentType: &contentType,
+		Bucket: &b.sent, Key: &key, Body: bytes.NewReader(body), ContentType: &contentType,
 		ChecksumCRC32: &sum, ExpectedBucketOwner: s.owner(),
 	}
 	if encoding != "" {
 		in.ContentEncoding = &encoding
 	}
-	out, err := c.PutObject(ctx, in)
+	out, err := b.client.PutObject(ctx, in)
 	if err != nil {
 		return translate(ctx, op, err)
 	}

@@ -10,12 +10,13 @@ import (
 	"github.com/trailseal/trailseal/internal/fetch/objectstest"
 	"github.com/trailseal/trailseal/internal/testaws"
 	"github.com/trailseal/trailseal/internal/testtrail"
+	"github.com/trailseal/trailseal/pkg/chain"
 )
 
 // The seams that the adapters are made for.
 var (
 	_ fetch.Objects   = (*awsapi.S3)(nil)
-	_ fetch.KeySource = (*awsapi.CloudTrail)(nil)
+	_ chain.KeySource = (*awsapi.CloudTrail)(nil)
 )
 
 // serve starts a fake AWS that holds w and points the environment at it.

@@ -2,18 +2,46 @@
 // `aws s3 sync` made, an evidence disk, a USB stick. A file's path below the
 // folder is its key, and the folder stands for whatever bucket is asked for.
 //
-// It never opens anything outside the folder, whatever keys and symbolic links
-// say, never waits on a pipe or touches a device, never writes and never looks
-// into an object's bytes.
+// The package never opens anything outside the folder, whatever keys and
+// symbolic links say. It never waits on a pipe, touches a device or writes. It
+// reads the content of a file in three cases only: Get, a file whose name is that
+// of litter, and a sidecar.
 //
 // # Links and special files
 //
-// A relative link that stays inside the folder is followed. One that leaves
-// it, leads nowhere or leads to a folder that holds it is neither followed nor
-// passed over: List yields it as an object, Folders as a folder (nobody knows
-// which it is), and whoever then looks into it gets an error that wraps
-// fs.ErrPermission. Pipes, sockets and devices are objects of the same sort. So
-// nothing that was put in a log file's place reads as its absence.
+// A relative link that stays inside the folder is followed. A link is broken if
+// it leaves the folder, leads nowhere, leads to a folder that holds it, or if
+// more than eight links lie on its path. List yields a broken link as an object,
+// Children as a folder, because its kind is not known. A call that looks into it
+// returns an error that wraps fs.ErrPermission. Pipes, sockets and devices are
+// objects of the same sort. So nothing that was put in a log file's place reads
+// as its absence.
+//
+// List and Children enter a folder through one link at most. Otherwise links
+// that fan out from folder to folder would have paths without number. The
+// followed link is the first that leads to the folder in a walk of the whole
+// tree in the order of the keys. The walk itself enters each folder through one
+// link at most, so nested links count too. The followed link does not depend on
+// what was asked before, or on concurrent calls. It changes only with the tree.
+// Listings leave out the other links to the folder, and what lies below them.
+// Repeats counts these links.
+//
+// A link inside the folder leads to something inside the folder. So every file is
+// listed at its own path, and once more for each followed link that leads to a
+// folder above it. A link that is left out hides another name, but not a file.
+// Get opens a key through any link that is not broken: if a digest in one of two
+// linked trees lists a log, the log is found there.
+//
+// # Litter
+//
+// Desktops and file systems leave files behind that belong to no bucket:
+// .DS_Store, ._*, Thumbs.db, desktop.ini, and all files below lost+found,
+// .Trash*, System Volume Information, $RECYCLE.BIN, .Spotlight-V100, .fseventsd
+// and .TemporaryItems. Case does not count. List and Children leave such a file
+// out, unless it begins like gzip or JSON: then it can be evidence. They also
+// leave out such a file or folder if it cannot be read. Litter counts what was
+// left out. A link or special file of such a name is listed as any other. Get
+// opens each of them by its key.
 //
 // # Metadata
 //
@@ -24,8 +52,14 @@
 //
 //	{"Metadata": {"signature": "6a2f...", "signature-algorithm": "SHA256withRSA"}}
 //
-// A sidecar is at most 64 KiB. One that is there and cannot be read or parsed
-// is an error of its object, never taken for an absent one. List leaves a
-// sidecar out where its object is there; Get opens it by its own key all the
-// same.
+// Where `gunzip -r` made X.json of X.json.gz, the sidecar of either name is that
+// of X.json. Two that say different things are an error.
+//
+// A sidecar is at most 64 KiB. If a sidecar cannot be read or parsed, Get returns
+// the content of its object with an error that wraps finding.ErrMetadata. Such a
+// sidecar is never taken for an absent one.
+//
+// List and Children leave a sidecar out where its object is there. They read it
+// first: a file that cannot be read, that has no Metadata or that has Records is
+// an object. Get opens a sidecar by its own key all the same.
 package dir

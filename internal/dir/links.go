@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
@@ -22,12 +23,12 @@ const errCircle = refusal("a link to a folder that holds it")
 // explain says why name could not be opened. Only what is truly not there is
 // fs.ErrNotExist: where a link on the way is to blame, someone may have put
 // it there.
-func (d *Dir) explain(name string, err error) error {
+func (t tree) explain(name string, err error) error {
 	err = bare(err)
 	if errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	if link := d.brokenLink(name); link != "" {
+	if link := t.brokenLink(name); link != "" {
 		return refusal(fmt.Sprintf("link %q cannot be followed inside the folder: %v", filepath.ToSlash(link), err))
 	}
 	if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENAMETOOLONG) {
@@ -38,53 +39,70 @@ func (d *Dir) explain(name string, err error) error {
 
 // brokenLink returns the first link on the way to name that cannot be
 // followed, "" where there is none.
-func (d *Dir) brokenLink(name string) string {
+func (t tree) brokenLink(name string) string {
 	for i := range len(name) + 1 {
 		if i < len(name) && name[i] != filepath.Separator {
 			continue
 		}
-		info, err := d.root.Lstat(name[:i])
+		info, err := t.root.Lstat(name[:i])
 		if err != nil {
 			return ""
 		}
 		if info.Mode()&fs.ModeSymlink == 0 {
 			continue
 		}
-		if _, err := d.root.Stat(name[:i]); err != nil {
+		if _, err := t.root.Stat(name[:i]); err != nil {
 			return name[:i]
 		}
 	}
 	return ""
 }
 
-// checkFolder demands that name is a folder, and not a link back to one that
-// holds it.
-func (d *Dir) checkFolder(name string) error {
-	info, err := d.root.Stat(name)
-	switch {
-	case err != nil:
-		return d.explain(name, err)
-	case !info.IsDir():
-		return fmt.Errorf("not a folder: %w", fs.ErrNotExist)
-	case d.circles(name, info):
-		return errCircle
-	}
-	return nil
+// circles reports whether name is a link to info, a folder that holds name:
+// following the link would never end.
+func (t tree) circles(name string, info fs.FileInfo) bool {
+	found, err := t.root.Lstat(name)
+	return err == nil && found.Mode()&fs.ModeSymlink != 0 && isOneOf(t.holders(filepath.Dir(name)), info)
 }
 
-// circles reports whether the folder info, found as name, is one of those that
-// hold name: following it would never end.
-func (d *Dir) circles(name string, info fs.FileInfo) bool {
-	if found, err := d.root.Lstat(name); err != nil || found.Mode()&fs.ModeSymlink == 0 {
-		return false // only a link can
-	}
-	for name != "." {
-		name = filepath.Dir(name)
-		if holder, err := d.root.Stat(name); err == nil && os.SameFile(holder, info) {
-			return true
+// holders returns a folder and all folders above it, along the links of its
+// path.
+func (t tree) holders(folder string) []fs.FileInfo {
+	var infos []fs.FileInfo
+	for {
+		if info, err := t.root.Stat(folder); err == nil {
+			infos = append(infos, info)
 		}
+		if folder == "." {
+			return infos
+		}
+		folder = filepath.Dir(folder)
 	}
-	return false
+}
+
+func isOneOf(infos []fs.FileInfo, info fs.FileInfo) bool {
+	return slices.ContainsFunc(infos, func(i fs.FileInfo) bool { return os.SameFile(i, info) })
+}
+
+// target returns what the link at name leads to. The link is broken if it leads
+// nowhere or out of the folder, and then info is nil. It is broken, too, if it
+// leads to one of holders.
+func (t tree) target(name string, holders []fs.FileInfo) (info fs.FileInfo, broken bool) {
+	info, err := t.root.Stat(name)
+	if err != nil {
+		return nil, true
+	}
+	return info, info.IsDir() && isOneOf(holders, info)
+}
+
+// leads reports whether there is a link at name that leads to target.
+func (t tree) leads(name string, target fs.FileInfo) bool {
+	found, err := t.root.Lstat(name)
+	if err != nil || found.Mode()&fs.ModeSymlink == 0 {
+		return false
+	}
+	info, err := t.root.Stat(name)
+	return err == nil && os.SameFile(info, target)
 }
 
 // bare takes the operation and the path off an error of package os: ours name

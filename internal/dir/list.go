@@ -7,23 +7,22 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
 // List yields the objects whose key begins with prefix and sorts after after,
-// in byte order of the keys. It holds the entries of one folder a level and
-// reads no folder that lies wholly before after or outside prefix. A folder
-// that cannot be read ends the listing with an error.
+// in byte order of the keys. It holds the entries of one folder a level. It does
+// not read a folder that lies wholly before after or outside prefix. A folder
+// that cannot be read ends the listing with an error, unless the folder is
+// litter.
 func (d *Dir) List(ctx context.Context, bucket, prefix, after string) iter.Seq2[trail.Object, error] {
 	return func(yield func(trail.Object, error) bool) {
 		l := listing{dir: d, ctx: ctx, bucket: bucket, prefix: prefix, after: after, yield: yield}
-		l.folder(parent(prefix))
+		l.begin(parent(prefix))
 	}
 }
 
@@ -34,6 +33,17 @@ type listing struct {
 	bucket        string
 	prefix, after string
 	yield         func(trail.Object, error) bool
+}
+
+// begin yields what lies below a folder that no listing has come to so far, and
+// reports whether to go on.
+func (l *listing) begin(folder string) bool {
+	ok, err := l.dir.listed(l.ctx, folder)
+	if err != nil {
+		l.yield(trail.Object{}, listError(l.bucket, folder, err))
+		return false
+	}
+	return !ok || l.folder(folder)
 }
 
 // folder yields what lies below a folder and reports whether to go on.
@@ -48,14 +58,17 @@ func (l *listing) folder(folder string) bool {
 		// What lies below a broken link could come after after, though its own
 		// name does not: opening it as a folder gives the error.
 		if e.broken && strings.HasPrefix(l.after, key+"/") {
-			return l.folder(key + "/")
+			if !l.begin(key + "/") {
+				return false
+			}
+			continue
 		}
 		switch {
 		case e.folder():
 			if l.reaches(key) && !l.folder(key) {
 				return false
 			}
-		case strings.HasPrefix(key, l.prefix) && key > l.after:
+		case strings.HasPrefix(key, l.prefix) && key > l.after && l.dir.isObject(key, e):
 			if !l.yield(l.object(key, e), nil) {
 				return false
 			}
@@ -85,35 +98,44 @@ func (l *listing) object(key string, e entry) trail.Object {
 }
 
 // Children yields what lies one level below prefix, in order: objects, and
-// folders that hold an object. A link that cannot be followed counts as a
-// folder.
+// folders that hold an object. A link that cannot be followed and a folder that
+// cannot be read count as folders: only a call that looks into one of them
+// returns the error.
 func (d *Dir) Children(ctx context.Context, bucket, prefix string) iter.Seq2[trail.Object, error] {
 	return func(yield func(trail.Object, error) bool) {
 		folder := parent(prefix)
-		entries, err := d.read(ctx, folder)
+		ok, err := d.listed(ctx, folder)
+		var entries []entry
+		if ok {
+			entries, err = d.read(ctx, folder)
+		}
 		if err != nil {
 			yield(trail.Object{}, listError(bucket, folder, err))
 			return
 		}
-		l := listing{bucket: bucket}
-		var found []trail.Object
-		for _, e := range entries {
-			o := l.object(folder+e.name, e)
-			if e.folder() || e.broken {
-				o = trail.Object{Bucket: bucket, Key: folder + strings.TrimSuffix(e.name, "/") + "/"}
-			}
-			if strings.HasPrefix(o.Key, prefix) {
-				found = append(found, o)
+		for i := range entries {
+			if entries[i].broken { // it sorts as a folder here, and as a file in read
+				entries[i].name += "/"
 			}
 		}
-		// A broken link had no slash in the order of entries.
-		slices.SortFunc(found, func(a, b trail.Object) int { return cmp.Compare(a.Key, b.Key) })
-		for _, o := range found {
+		slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.name, b.name) })
+		l := listing{bucket: bucket}
+		for _, e := range entries {
 			if err := ctx.Err(); err != nil {
 				yield(trail.Object{}, listError(bucket, folder, err))
 				return
 			}
-			if (!strings.HasSuffix(o.Key, "/") || d.holds(ctx, o.Key)) && !yield(o, nil) {
+			key := folder + e.name
+			if !strings.HasPrefix(key, prefix) {
+				continue
+			}
+			o, found := trail.Object{Bucket: bucket, Key: key}, true
+			if e.folder() {
+				found = e.broken || d.holds(ctx, key)
+			} else if found = d.isObject(key, e); found {
+				o = l.object(key, e)
+			}
+			if found && !yield(o, nil) {
 				return
 			}
 		}
@@ -121,87 +143,124 @@ func (d *Dir) Children(ctx context.Context, bucket, prefix string) iter.Seq2[tra
 }
 
 // holds reports whether a folder holds an object, however deep: a bucket has
-// no empty folders, a copy whose objects were deleted has. What cannot be read
-// counts: whoever looks into it gets the error.
-func (d *Dir) holds(ctx context.Context, folder string) bool {
-	for range d.List(ctx, "", folder, "") {
-		return true
+// no empty folders, a copy whose objects were deleted has. A folder that cannot
+// be read holds one, because a listing of it yields the error.
+func (d *Dir) holds(ctx context.Context, folder string) (found bool) {
+	l := listing{dir: d, ctx: ctx, prefix: folder, yield: func(trail.Object, error) bool {
+		found = true
+		return false
+	}}
+	l.folder(folder)
+	return found
+}
+
+// isObject reports whether a file is listed: litter and sidecars are not. It
+// reads the file only if its name says that it can be one of both.
+func (d *Dir) isObject(key string, e entry) bool {
+	name := filepath.FromSlash(key)
+	if e.litter && !mayBeEvidence(d.tree, name) {
+		d.litter.add(key)
+		return false
 	}
-	return false
+	return !e.sidecar || !d.tree.isSidecar(name)
 }
 
 // entry is what a folder holds under one name.
 type entry struct {
-	name   string // ends in a slash: a folder
-	broken bool   // a link that cannot be followed
-	info   func() (fs.FileInfo, error)
+	name    string // ends in a slash: a folder
+	broken  bool   // a link that cannot be followed
+	litter  bool   // a file that is litter, unless it begins like evidence
+	sidecar bool   // a file that has a sidecar's name
+	info    func() (fs.FileInfo, error)
 }
 
 func (e entry) folder() bool { return strings.HasSuffix(e.name, "/") }
 
+// listed reports whether a listing of the whole tree comes to a folder, "" or a
+// key that ends in a slash. It does not look whether the folder is there.
+func (d *Dir) listed(ctx context.Context, folder string) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	name, ok := folderName(folder)
+	if !ok || name == "." {
+		return ok, nil
+	}
+	return d.links.reached(ctx, name)
+}
+
 // read returns the entries of a folder, "" or a key that ends in a slash, in
 // the order of the keys: a folder sorts as its name and a slash, so "a.b" comes
-// before "a/c". Sidecars are left out. An absent folder is empty.
+// before "a/c". Links that are not followed, because another one leads there,
+// are left out. An absent folder is empty. So is litter that cannot be read.
 func (d *Dir) read(ctx context.Context, folder string) ([]entry, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	name := "."
-	if folder != "" {
-		var ok bool
-		if name, ok = local(strings.TrimSuffix(folder, "/")); !ok {
-			return nil, nil
-		}
-	}
-	found, err := d.readDir(name)
-	if errors.Is(err, fs.ErrNotExist) && name != "." {
+	name, ok := folderName(folder)
+	if !ok {
 		return nil, nil
 	}
+	found, err := d.tree.readDir(name)
+	_, refused := errors.AsType[refusal](err)
+	litter := inLitter(folder)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && name != ".":
+		return nil, nil
+	case err != nil && litter && !refused:
+		d.litter.add(folder)
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	entries, err := d.entries(ctx, name, found, litter)
 	if err != nil {
 		return nil, err
 	}
-	entries := make([]entry, len(found))
-	files := make(map[string]bool, len(found))
-	for i, f := range found {
-		entries[i] = d.entry(name, f)
-		files[entries[i].name] = !entries[i].folder()
+	files := make(map[string]bool, len(entries))
+	for _, e := range entries {
+		files[e.name] = !e.folder()
 	}
-	entries = slices.DeleteFunc(entries, func(e entry) bool { return isSidecar(e.name, files) })
+	for i, e := range entries {
+		entries[i].sidecar = isSidecarName(e.name, files)
+	}
 	slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.name, b.name) })
 	return entries, nil
 }
 
-func (d *Dir) readDir(name string) ([]fs.DirEntry, error) {
-	if err := d.checkFolder(name); err != nil {
-		return nil, err
+// entries looks where links lead to. It takes other entries as they are.
+func (d *Dir) entries(ctx context.Context, folder string, found []fs.DirEntry, litter bool) ([]entry, error) {
+	entries := make([]entry, 0, len(found))
+	var holders []fs.FileInfo // of a link
+	for _, f := range found {
+		e := entry{name: f.Name(), info: f.Info, litter: f.Type().IsRegular() && (litter || isLitterName(f.Name()))}
+		isDir := f.IsDir()
+		if f.Type()&fs.ModeSymlink != 0 {
+			if holders == nil {
+				holders = d.tree.holders(folder)
+			}
+			name := filepath.Join(folder, f.Name())
+			target, broken := d.tree.target(name, holders)
+			e.broken, isDir = broken, !broken && target.IsDir()
+			if !broken {
+				e.info = func() (fs.FileInfo, error) { return target, nil }
+			}
+			if isDir {
+				followed, err := d.links.follows(ctx, name, target)
+				if err != nil {
+					return nil, err
+				}
+				if !followed {
+					continue
+				}
+			}
+		}
+		if isDir {
+			e.name += "/"
+		}
+		entries = append(entries, e)
 	}
-	f, err := d.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, d.explain(name, err)
-	}
-	defer f.Close()
-	found, err := f.ReadDir(-1)
-	if err != nil {
-		return nil, d.explain(name, err)
-	}
-	return found, nil
-}
-
-// entry looks where a link leads to; other entries are taken as they are.
-func (d *Dir) entry(folder string, f fs.DirEntry) entry {
-	e := entry{name: f.Name(), info: f.Info}
-	isDir := f.IsDir()
-	if f.Type()&fs.ModeSymlink != 0 {
-		name := filepath.Join(folder, f.Name())
-		info, err := d.root.Stat(name)
-		e.info = func() (fs.FileInfo, error) { return info, err }
-		e.broken = err != nil || info.IsDir() && d.circles(name, info)
-		isDir = !e.broken && info.IsDir()
-	}
-	if isDir {
-		e.name += "/"
-	}
-	return e
+	return entries, nil
 }
 
 // parent returns the folder that holds every key with this prefix.

@@ -5,49 +5,91 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"strings"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/trailseal/trailseal/pkg/finding"
 )
 
 const (
 	sidecarEnd = ".metadata.json"
+	jsonEnd    = ".json"
+	gzipEnd    = ".gz"
 	maxSidecar = 64 << 10 // bytes; S3 allows 2 KB of user metadata
 )
 
-// isSidecar reports whether a file is the sidecar of one of files. The sidecar
-// of a sidecar is none: it is listed.
-func isSidecar(name string, files map[string]bool) bool {
+// isSidecarName reports whether a file has the name that the sidecar of one of
+// files has. Beside X.json, which stands for the object X.json.gz, that is the
+// sidecar of either name. A file named as the sidecar of a sidecar is an object.
+func isSidecarName(name string, files map[string]bool) bool {
 	object, ok := strings.CutSuffix(name, sidecarEnd)
-	return ok && files[object] && !isSidecar(object, files)
+	if !ok {
+		return false
+	}
+	stands := func(file string) bool { return files[file] && !isSidecarName(file, files) }
+	inflated, zipped := strings.CutSuffix(object, gzipEnd)
+	return stands(object) || zipped && strings.HasSuffix(inflated, jsonEnd) && stands(inflated)
 }
 
-// metadata reads the sidecar of the file name; nil where there is none. Its
-// errors never wrap fs.ErrNotExist, which would say that of the object.
-func (d *Dir) metadata(name string) (map[string]string, error) {
+// isSidecar reports whether the content of a file is that of a sidecar.
+func (t tree) isSidecar(name string) bool {
+	_, found, err := t.sidecar(name)
+	return found && err == nil
+}
+
+// metadata reads the sidecars of the file name. It returns nil where there are
+// none. Its errors wrap finding.ErrMetadata and never fs.ErrNotExist, which
+// would say that the object is absent.
+func (t tree) metadata(name string) (map[string]string, error) {
 	side := name + sidecarEnd
-	// The common case, and cheap: the object's folder is known to be there.
-	if _, err := d.root.Lstat(side); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	f, _, err := d.open(side)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // a folder, or a name too long
-	}
-	var meta map[string]string
-	if err == nil {
-		defer f.Close()
-		meta, err = parseSidecar(f)
+	meta, _, err := t.sidecar(side)
+	if err == nil && strings.HasSuffix(name, jsonEnd) {
+		other, found, err := t.sidecar(name + gzipEnd + sidecarEnd)
+		switch {
+		case err != nil:
+			return nil, metadataError(name+gzipEnd+sidecarEnd, err)
+		case found && meta != nil && !maps.Equal(meta, other):
+			return nil, metadataError(side, fmt.Errorf("differs from %s", filepath.ToSlash(name+gzipEnd+sidecarEnd)))
+		case found:
+			return other, nil
+		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("sidecar %s: %w", filepath.ToSlash(side), err)
+		return nil, metadataError(side, err)
 	}
 	return meta, nil
 }
 
-// parseSidecar reads what `aws s3api head-object` prints. A signature rests on
-// it, so a name that comes twice, in whatever case, is an error.
+func metadataError(side string, err error) error {
+	return fmt.Errorf("sidecar %s: %w: %w", filepath.ToSlash(side), finding.ErrMetadata, err)
+}
+
+// sidecar reads a sidecar and reports whether there is one. The metadata is not
+// nil if there is one and the error is nil.
+func (t tree) sidecar(name string) (meta map[string]string, found bool, err error) {
+	// The common case, and cheap: the object's folder is known to be there.
+	if _, err := t.root.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil
+	}
+	f, _, err := t.open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil // a folder, or a name too long
+	}
+	if err != nil {
+		return nil, true, err
+	}
+	defer f.Close()
+	meta, err = parseSidecar(f)
+	return meta, true, err
+}
+
+// parseSidecar reads what `aws s3api head-object` prints. The proof of a digest
+// uses it, so a name that comes twice, in any case, is an error. So are records:
+// listings leave a sidecar out, and must not leave out a log file.
 func parseSidecar(r io.Reader) (map[string]string, error) {
 	b, err := io.ReadAll(io.LimitReader(r, maxSidecar+1))
 	switch {
@@ -56,17 +98,26 @@ func parseSidecar(r io.Reader) (map[string]string, error) {
 	case len(b) > maxSidecar:
 		return nil, fmt.Errorf("more than %d bytes", maxSidecar)
 	}
-	var head struct {
-		Metadata map[string]string `json:"Metadata"`
-	}
+	var head map[string]jsontext.Value
 	if err := json.Unmarshal(b, &head); err != nil {
 		return nil, err
 	}
-	if head.Metadata == nil {
+	for name := range head {
+		if strings.EqualFold(name, "Records") {
+			return nil, errors.New("has Records")
+		}
+	}
+	var found map[string]string
+	if text, ok := head["Metadata"]; ok {
+		if err := json.Unmarshal(text, &found); err != nil {
+			return nil, err
+		}
+	}
+	if found == nil {
 		return nil, errors.New("no Metadata")
 	}
-	meta := make(map[string]string, len(head.Metadata))
-	for name, value := range head.Metadata {
+	meta := make(map[string]string, len(found))
+	for name, value := range found {
 		lower := strings.ToLower(name)
 		if _, twice := meta[lower]; twice {
 			return nil, fmt.Errorf("metadata name %q comes twice", lower)

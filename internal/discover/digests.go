@@ -6,82 +6,117 @@ import (
 	"strings"
 	"time"
 
+	"github.com/trailseal/trailseal/internal/source"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// Digest is a digest that a listing shows.
-type Digest struct {
-	trail.DigestKey
-	Bucket string
+// EachDigest lists a place's digest folders from the day of from on and calls
+// visit with the name of each digest, in the order of the keys of each folder; a
+// zero from lists everything. In a copy the names have neither bucket nor prefix,
+// and one name can come several times. Whatever else lies in those folders goes
+// to Foreign.
+func (f *Finder) EachDigest(ctx context.Context, bucket string, p Place, from time.Time, visit func(Digest) bool) error {
+	names := p.Place
+	for _, root := range p.Roots {
+		folder := root + p.Folder(trail.DigestFolder)
+		after := ""
+		if !from.IsZero() {
+			after = root + p.Day(trail.DigestFolder, from)
+		}
+		var last trail.Chain // its strings are shared by all its digests, so that each may let go of its key
+		for o, err := range f.Objects.List(ctx, bucket, folder, after) {
+			if err != nil {
+				return err
+			}
+			if IsMarker(o) || f.IsExcepted(o.Key) {
+				continue
+			}
+			k, err := trail.ParseDigestKey(f.logical(o.Key[len(root):]))
+			if err != nil || k.Place != names {
+				f.foreign(p.Place, o, "in a digest folder, and not named like a digest of it")
+				continue
+			}
+			if k.Chain == last {
+				k.Chain = last
+			}
+			last = k.Chain
+			if !visit(Digest{DigestKey: k, Bucket: bucket}) {
+				break
+			}
+		}
+	}
+	return nil
 }
 
-// Object returns the digest's object.
-func (d Digest) Object() trail.Object {
-	return trail.Object{Bucket: d.Bucket, Key: d.DigestKey.String()}
+// logical returns the key that a file of a copy stands for.
+func (f *Finder) logical(key string) string {
+	if f.Source.IsCopy() {
+		key, _ = source.Logical(key)
+	}
+	return key
 }
 
 // Digests lists a place's digests that end from the day of from on and not
-// after until, by chain, oldest first. Whatever else lies in those folders
-// steers nothing; Foreign is told of it.
-func (f *Finder) Digests(ctx context.Context, bucket string, p trail.Place, from, until time.Time) (map[trail.Chain][]Digest, error) {
+// after until, by chain, oldest first.
+func (f *Finder) Digests(ctx context.Context, bucket string, p Place, from, until time.Time) (map[trail.Chain][]Digest, error) {
 	found := map[trail.Chain][]Digest{}
-	var names trail.Chain // whose strings all its digests share, so that each may let go of its key
 	past := p.Day(trail.DigestFolder, until.AddDate(0, 0, 1))
-	for o, err := range f.Objects.List(ctx, bucket, p.Folder(trail.DigestFolder), p.Day(trail.DigestFolder, from)) {
-		if err != nil {
-			return nil, err
+	err := f.EachDigest(ctx, bucket, p, from, func(d Digest) bool {
+		if d.Day(trail.DigestFolder, d.End) >= past {
+			return false
 		}
-		if IsMarker(o) {
-			continue
+		if !d.End.After(until) {
+			found[d.Chain] = append(found[d.Chain], d)
 		}
-		if o.Key >= past {
-			break
-		}
-		k, err := trail.ParseDigestKey(o.Key)
-		switch {
-		case err != nil || k.Place != p:
-			f.Foreign(p, o, "in a digest folder, and named like no digest of it")
-		case !k.End.After(until):
-			if k.Chain == names {
-				k.Chain = names
-			}
-			names = k.Chain
-			found[k.Chain] = append(found[k.Chain], Digest{DigestKey: k, Bucket: bucket})
-		}
+		return true
+	})
+	if err != nil {
+		return nil, err
 	}
-	for _, digests := range found {
+	for name, digests := range found {
 		slices.SortFunc(digests, func(a, b Digest) int { return a.End.Compare(b.End) })
+		found[name] = slices.CompactFunc(digests, func(a, b Digest) bool { return a == b })
 	}
 	return found, nil
 }
 
-// Last finds the chains of the last day not after until that has any digest,
-// each with its last one, so that a chain that ended, or was deleted, can be
-// named.
-func (f *Finder) Last(ctx context.Context, p trail.Place, until time.Time) (map[trail.Chain][]Digest, error) {
-	folder := p.Folder(trail.DigestFolder)
-	for range 3 { // year, month, day
-		newest := ""
-		for sub, err := range f.folders(ctx, folder) {
-			if err != nil {
-				return nil, err
-			}
-			if sub <= p.Day(trail.DigestFolder, until) {
-				newest = sub
+// Odd yields what lies in a log folder and not in the folder of a day: objects
+// directly below the region, a year or a month, and whole folders whose name is
+// not that of a year, month or day. It looks into the years and months of the
+// given days only. The visit function is given the folders as objects whose key
+// ends in a slash.
+func (f *Finder) Odd(ctx context.Context, bucket, folder string, first, last time.Time, visit func(o trail.Object) error) error {
+	first, last = first.UTC().Truncate(24*time.Hour), last.UTC()
+	type level struct {
+		folder string
+		layout string // of the names below folder
+	}
+	levels := []level{{folder, "2006"}}
+	for day := first; !day.After(last); day = day.AddDate(0, 0, 1) {
+		for _, l := range []level{{folder + day.Format("2006/"), "01"}, {folder + day.Format("2006/01/"), "02"}} {
+			if !slices.Contains(levels, l) {
+				levels = append(levels, l)
 			}
 		}
-		if newest == "" {
-			return nil, nil
+	}
+	for _, l := range levels {
+		for o, err := range f.Objects.Children(ctx, bucket, l.folder) {
+			switch {
+			case err != nil:
+				return err
+			case o.Key == l.folder, f.IsExcepted(o.Key), IsFolder(o, l.folder) && isDate(base(o.Key), l.layout):
+				continue
+			}
+			if err := visit(o); err != nil {
+				return err
+			}
 		}
-		folder = newest
 	}
-	day, err := time.Parse("2006/01/02/", strings.TrimPrefix(folder, p.Folder(trail.DigestFolder)))
-	if err != nil {
-		return nil, nil // no date: such a folder is no digest's
-	}
-	found, err := f.Digests(ctx, f.Source.Bucket, p, day, until)
-	for name, digests := range found {
-		found[name] = digests[len(digests)-1:]
-	}
-	return found, err
+	return nil
+}
+
+// isDate reports whether name is written as the layout writes it.
+func isDate(name, layout string) bool {
+	t, err := time.Parse(layout, name)
+	return err == nil && t.Format(layout) == name && !strings.HasPrefix(name, "0000")
 }

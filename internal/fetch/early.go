@@ -23,8 +23,8 @@ type Answer struct {
 	ended  atomic.Bool   // taken or dropped
 	came   chan struct{} // closed when what follows is known
 	body   io.ReadCloser
-	meta   map[string]string
-	err    error
+	meta   metadata
+	err    error // of the content
 }
 
 // MaxUnread is how long an answer waits to be read.
@@ -45,7 +45,7 @@ func (f *Fetcher) Ask(ctx context.Context, o trail.Object) *Answer {
 	a.timer = time.AfterFunc(MaxUnread, a.Drop)
 	f.asking.Go(func() {
 		defer close(a.came)
-		a.body, a.meta, a.err = f.Objects.Get(ctx, o)
+		a.body, a.meta, a.err = f.open(ctx, o)
 	})
 	return a
 }
@@ -77,7 +77,7 @@ func (a *Answer) end() {
 // waited, says nothing about the object, which is then asked for anew; a
 // failure of a request that was still under way is as good as that of another,
 // but that nothing is there is said only of the time when it was asked for.
-func (a *Answer) read(ctx context.Context, o trail.Object, use func(io.Reader, map[string]string) error) (settled bool, err error) {
+func (a *Answer) read(ctx context.Context, o trail.Object, use useBody) (settled bool, err error) {
 	if a == nil || a.object != o || !a.ended.CompareAndSwap(false, true) {
 		return false, nil
 	}

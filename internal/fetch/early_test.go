@@ -137,10 +137,12 @@ func TestEarlyPlaces(t *testing.T) {
 	}
 }
 
-// closing counts the bodies that are open.
+// closing counts the bodies that are open. It can spoil the metadata of all
+// objects.
 type closing struct {
 	fetch.Objects
-	open atomic.Int64
+	open    atomic.Int64
+	metaErr error
 }
 
 type body struct {
@@ -153,6 +155,9 @@ func (c *closing) Get(ctx context.Context, o trail.Object) (io.ReadCloser, map[s
 	if err == nil {
 		c.open.Add(1)
 		r = body{r, c}
+		if c.metaErr != nil {
+			meta, err = nil, c.metaErr
+		}
 	}
 	return r, meta, err
 }

@@ -3,6 +3,7 @@ package fetch
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -51,14 +52,18 @@ func New(o Objects, concurrency int) *Fetcher {
 
 // File is a digest file as it was found.
 type File struct {
-	Digest *digest.Digest
-	Body   []byte            // inflated bytes; kept only where Digest is nil
-	Meta   map[string]string // user metadata
+	Digest  *digest.Digest    // nil where the bytes are not a digest
+	Sum     digest.Sum        // of the inflated bytes
+	Hashed  bool              // whether Sum is known
+	Body    []byte            // inflated bytes; kept only where Digest is nil
+	Meta    map[string]string // user metadata
+	MetaErr error             // why the metadata could not be read, where the content could
 }
 
-// Digest reads and parses a digest file. The error is a fact (IsFact) or a
-// reason (ReasonOf). File.Meta is set whenever the object could be opened,
-// File.Body where it could be inflated and not parsed.
+// Digest reads and parses a digest file. The error is a fact or a
+// reason (pkg/finding). File.Meta or File.MetaErr is set whenever the object could be
+// opened, File.Sum where it could be inflated to the end of its gzip member, and then
+// File.Digest, or File.Body where it could not be parsed.
 func (f *Fetcher) Digest(ctx context.Context, o trail.Object) (File, error) {
 	file, later, err := f.DigestAhead(ctx, o)
 	if later {
@@ -73,21 +78,24 @@ func (f *Fetcher) Digest(ctx context.Context, o trail.Object) (File, error) {
 // has room for so many.
 func (f *Fetcher) digest(ctx context.Context, o trail.Object, most, room int64) (File, error) {
 	var file File
-	err := f.read(ctx, o, func(r io.Reader, meta map[string]string) error {
-		file.Meta = meta
+	err := f.read(ctx, o, func(r io.Reader, m metadata) error {
+		file = File{Meta: m.values, MetaErr: m.err}
 		b := bytes.NewBuffer(make([]byte, 0, room))
-		_, _, err := inflate.Copy(b, r, inflate.Options{Limit: most, Plain: f.Plain})
-		if err == nil {
-			file.Body = b.Bytes()
+		sum, _, err := inflate.Copy(b, r, inflate.Options{Limit: most, Plain: f.Plain})
+		if file.Hashed = sum != (digest.Sum{}); file.Hashed {
+			file.Sum, file.Body = sum, b.Bytes()
 		}
 		return err
 	})
-	if err != nil {
+	if !file.Hashed {
 		return file, err
 	}
-	file.Digest, err = digest.Parse(file.Body)
+	d, malformed := digest.Parse(file.Body)
+	if malformed == nil {
+		file.Digest, file.Body = d, nil
+	}
 	if err == nil {
-		file.Body = nil
+		err = malformed
 	}
 	return file, err
 }
@@ -109,7 +117,7 @@ func (f *Fetcher) Log(ctx context.Context, l digest.Log) (LogSum, error) {
 // w is made anew by open for each.
 func (f *Fetcher) CopyLog(ctx context.Context, open func() io.Writer, l digest.Log) (LogSum, error) {
 	var s LogSum
-	err := f.read(ctx, l.Location(), func(r io.Reader, _ map[string]string) (err error) {
+	err := f.read(ctx, l.Location(), func(r io.Reader, _ metadata) (err error) {
 		var w io.Writer
 		if open != nil {
 			w = open()
@@ -123,9 +131,18 @@ func (f *Fetcher) CopyLog(ctx context.Context, open func() io.Writer, l digest.L
 	return s, l.Check(s.Sum)
 }
 
-// read opens o and hands its body to use, again when the body breaks off. It
+// metadata is an object's user metadata, or why it could not be read.
+type metadata struct {
+	values map[string]string
+	err    error
+}
+
+// useBody reads the body of an object.
+type useBody func(io.Reader, metadata) error
+
+// read opens o and calls use with its body, again when the body breaks off. It
 // holds one of the fetcher's places while bytes flow.
-func (f *Fetcher) read(ctx context.Context, o trail.Object, use func(io.Reader, map[string]string) error) error {
+func (f *Fetcher) read(ctx context.Context, o trail.Object, use useBody) error {
 	if settled, err := f.Early.read(ctx, o, use); settled {
 		return err
 	}
@@ -144,19 +161,28 @@ func (f *Fetcher) read(ctx context.Context, o trail.Object, use func(io.Reader, 
 	}
 }
 
-func (f *Fetcher) readOnce(ctx context.Context, o trail.Object, use func(io.Reader, map[string]string) error) (opened bool, err error) {
+func (f *Fetcher) readOnce(ctx context.Context, o trail.Object, use useBody) (opened bool, err error) {
 	select {
 	case f.places <- struct{}{}:
 		defer func() { <-f.places }()
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
-	body, meta, err := f.Objects.Get(ctx, o)
+	body, m, err := f.open(ctx, o)
 	if err != nil {
 		return false, err
 	}
 	defer body.Close()
-	return true, use(body, meta)
+	return true, use(body, m)
+}
+
+// open gets o. The error is that of the content alone.
+func (f *Fetcher) open(ctx context.Context, o trail.Object) (io.ReadCloser, metadata, error) {
+	body, values, err := f.Objects.Get(ctx, o)
+	if body != nil && errors.Is(err, finding.ErrMetadata) {
+		return body, metadata{err: err}, nil
+	}
+	return body, metadata{values: values}, err
 }
 
 // worthRetrying reports whether reading the object again may go better: its

@@ -46,8 +46,8 @@ func (f *Fetcher) largeDigest(ctx context.Context, o trail.Object) (file File, e
 		size int64
 		bad  error // what is wrong with the content
 	)
-	err = f.read(ctx, o, func(r io.Reader, meta map[string]string) (err error) {
-		file.Meta = meta
+	err = f.read(ctx, o, func(r io.Reader, m metadata) (err error) {
+		file = File{Meta: m.values, MetaErr: m.err}
 		inflated, w := io.Pipe()
 		parsed := make(chan struct{})
 		go func() {
@@ -55,17 +55,21 @@ func (f *Fetcher) largeDigest(ctx context.Context, o trail.Object) (file File, e
 			file.Digest, bad = digest.Read(inflated)
 			_, _ = io.Copy(io.Discard, inflated) // the container is judged first, and to its end
 		}()
-		_, size, err = inflate.Copy(w, r, inflate.Options{Limit: f.MaxDigest, Plain: f.Plain})
-		_ = w.CloseWithError(err)
+		file.Sum, size, err = inflate.Copy(w, r, inflate.Options{Limit: f.MaxDigest, Plain: f.Plain})
+		if file.Hashed = file.Sum != (digest.Sum{}); file.Hashed {
+			w.Close()
+		} else {
+			_ = w.CloseWithError(err)
+		}
 		<-parsed
 		return err
 	})
 	switch {
-	case err != nil:
+	case !file.Hashed:
 		file.Digest = nil
 		return file, err
 	case bad != nil:
 		return f.digest(ctx, o, size, size)
 	}
-	return file, nil
+	return file, err
 }

@@ -9,9 +9,7 @@ import (
 	"context"
 	"io"
 	"iter"
-	"time"
 
-	"github.com/trailseal/trailseal/pkg/digest"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -35,11 +33,4 @@ type Objects interface {
 	// content can be read and the metadata cannot, Get returns the body together
 	// with an error that wraps finding.ErrMetadata.
 	Get(ctx context.Context, o trail.Object) (io.ReadCloser, map[string]string, error)
-}
-
-// KeySource gives public keys. It is safe for concurrent use.
-type KeySource interface {
-	// PublicKeys returns the region's keys that were valid at some time from
-	// from to to. A source that holds every such key says so in Complete.
-	PublicKeys(ctx context.Context, region string, from, to time.Time) (digest.KeySet, error)
 }

@@ -30,7 +30,7 @@ func (h Held) Reader() io.Reader {
 // that is too large to be held inflated and is inflated twice. More is
 // inflate.ErrTooLarge.
 func (f *Fetcher) Stored(ctx context.Context, o trail.Object, most int64) (h Held, err error) {
-	err = f.read(ctx, o, func(r io.Reader, _ map[string]string) error {
+	err = f.read(ctx, o, func(r io.Reader, _ metadata) error {
 		h = nil // again from the start
 		for left := most; ; {
 			piece := make([]byte, pieceBytes)

@@ -26,6 +26,7 @@ package inflate
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"hash/crc32"
@@ -71,6 +72,9 @@ type Options struct {
 // bytes. w sees bytes before they are proven: the caller must not act on them
 // until Copy has returned without error and the sum was compared. w may be
 // nil.
+//
+// With ErrTrailing and ErrChecksum the sum is returned too: it is that of the
+// member's own bytes, which were inflated to their end.
 func Copy(w io.Writer, r io.Reader, o Options) (digest.Sum, int64, error) {
 	a := readAhead(r)
 	defer a.release()
@@ -81,12 +85,12 @@ func Copy(w io.Writer, r io.Reader, o Options) (digest.Sum, int64, error) {
 	switch {
 	case i.src.err != nil: // whatever came of it
 		return digest.Sum{}, n, i.src.err
-	case err != nil:
+	case err != nil && !errors.Is(err, ErrTrailing) && !errors.Is(err, ErrChecksum):
 		return digest.Sum{}, n, err
 	}
 	var sum digest.Sum
 	i.hash.Sum(sum[:0])
-	return sum, n, nil
+	return sum, n, err
 }
 
 // Bytes inflates r into memory.

@@ -7,9 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trailseal/trailseal/internal/source"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/trailseal/trailseal/internal/dir"
-	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/pkg/trail"
@@ -26,7 +27,11 @@ func (s *site) copied(t *testing.T, folder string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close() })
-	s.cfg.Sources = []ingest.Source{{Source: discover.Source{Name: folder}, Objects: d}}
+	src, err := source.Parse(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.cfg.Sources = []ingest.Source{{Source: src, Objects: d}}
 }
 
 // In a plain copy a digest is proven by the one after it: the newest waits,

@@ -11,7 +11,7 @@ import (
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/disposition"
 	"github.com/trailseal/trailseal/internal/fetch"
-	"github.com/trailseal/trailseal/internal/prove"
+	"github.com/trailseal/trailseal/pkg/chain"
 	"github.com/trailseal/trailseal/pkg/digest"
 	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
@@ -21,7 +21,7 @@ import (
 // follows; others only announce digests to it.
 type follower struct {
 	*Worker
-	source *source
+	source *feed
 	name   trail.Chain
 	last   sizes // what the next log is likely to need
 
@@ -81,12 +81,29 @@ func (f *follower) follow(ctx context.Context) error {
 // got is a digest with what was read of it.
 type got struct {
 	discover.Digest
-	at     trail.Object
-	file   fetch.File
-	later  bool // large: read when its turn has come, one at a time
-	err    error
-	proven *prove.Answer   // by its own signature, before its turn; nil: not yet, or not by that
-	asked  []*fetch.Answer // of its first logs, before their turn; nil: in their turn
+	ahead fetch.Candidates // the files that can be it, as they were read ahead; large ones were not
+	found []chain.Found    // the files, when its turn has come
+	step  *chain.Step      // the verdict where its own signature proves it; nil before that is known
+	says  *digest.Digest   // of a large one that was looked at before its turn: its predecessor
+	asked []*fetch.Answer  // of its first logs, before their turn; nil: in their turn
+}
+
+// digest returns what the digest's file says, nil where it is not known.
+func (g *got) digest() *digest.Digest {
+	if g.says != nil {
+		return g.says
+	}
+	for _, f := range g.ahead.Found() {
+		if f.File.Digest != nil {
+			return f.File.Digest
+		}
+	}
+	return nil
+}
+
+// isSigned reports whether some file has a signature of its own.
+func (g *got) isSigned() bool {
+	return slices.ContainsFunc(g.ahead.Found(), func(f chain.Found) bool { return f.File.Meta[digest.MetaSignature] != "" })
 }
 
 // followList goes along a list. The digests are fetched ahead, and what they
@@ -145,7 +162,7 @@ func (f *follower) ask(ctx context.Context, queue []*got) (more bool) {
 		if !f.provesItself(ctx, g) {
 			return false
 		}
-		d := g.file.Digest
+		d := g.step.Digest
 		for _, l := range d.Logs[len(g.asked):] {
 			var a *fetch.Answer
 			if name := l.Location(); !f.emitted[name] && d.CheckLog(l, f.name.Place) == nil {
@@ -160,12 +177,12 @@ func (f *follower) ask(ctx context.Context, queue []*got) (more bool) {
 }
 
 func (f *follower) provesItself(ctx context.Context, g *got) bool {
-	if g.proven == nil && g.err == nil && !g.later {
-		if a := prove.Digest(ctx, f.keys, prove.Question{Key: g.DigestKey, At: g.at, File: g.file}); a.Proven {
-			g.proven = &a
+	if g.step == nil && !g.ahead.IsLarge() {
+		if s := chain.JudgeFiles(ctx, f.keys, g.Digest, g.ahead.Found(), chain.Options{Now: f.Now()}); s.Verdict.Trusted && s.Digest != nil {
+			g.step = &s
 		}
 	}
-	return g.proven != nil
+	return g.step != nil
 }
 
 func dropAll(queue []*got) {
@@ -181,25 +198,26 @@ func dropAll(queue []*got) {
 const maxPace = 16
 
 func (f *follower) get(ctx context.Context, d discover.Digest) got {
-	o := d.Object()
-	file, later, err := f.source.digests.DigestAhead(ctx, o)
-	return got{at: o, file: file, later: later, err: err}
+	return got{Digest: d, ahead: f.source.digests.ReadAhead(ctx, f.source.Locate(d.Object()))}
 }
 
 // turn reads a large digest, which is held until done is called. Of the one
 // after it, if that is large too, it reads before that what it says of g.
 func (f *follower) turn(ctx context.Context, g, newer *got) (done func(), err error) {
-	done = func() {}
-	if newer != nil && newer.later && g.file.Meta[digest.MetaSignature] == "" {
-		file, err := f.source.digests.Digest(ctx, newer.at)
+	if newer != nil && newer.ahead.IsLarge() && !g.isSigned() {
+		file, err := f.source.digests.Digest(ctx, newer.ahead.Found()[0].At)
 		if err == nil {
-			newer.file.Digest = &digest.Digest{Previous: file.Digest.Previous}
+			newer.says = &digest.Digest{Previous: file.Digest.Previous}
 		}
 	}
-	if g.later {
-		g.file, done, g.err = f.source.digests.Turn(ctx, g.at)
-	}
-	return done, ctx.Err()
+	g.found = f.source.digests.Take(ctx, g.ahead)
+	return func() {
+		for _, found := range g.found {
+			if found.Release != nil {
+				found.Release()
+			}
+		}
+	}, ctx.Err()
 }
 
 // take deals with a digest: those between the head and it first, then its own
@@ -213,44 +231,52 @@ func (f *follower) take(ctx context.Context, g got, newer *got) error {
 	if err != nil {
 		return err
 	}
-	a := f.judge(ctx, g, newer)
-	fate := disposition.Of(disposition.Trouble{What: disposition.Digest, Err: a.Unknown, Class: a.Wrong, Proven: a.Proven, Fresh: f.fresh(g.End)})
-	if a.Detail == "" && a.Unknown != nil {
-		a.Detail = a.Unknown.Error()
+	s := f.judge(ctx, g, newer)
+	v := s.Verdict
+	if v.Status == chain.Valid && s.Digest == nil {
+		return fmt.Errorf("digest %s: %w", s.At, errNotYet)
 	}
+	fate := disposition.Of(disposition.Trouble{What: disposition.Digest, Err: v.Err, Class: v.Class, Proven: v.Trusted && s.Digest != nil, Fresh: f.fresh(g.End)})
 	if fate.Class != "" {
-		if err := f.findDigest(ctx, fate.Class, g.at, g.End, a.Detail, a.Evidence); err != nil {
+		if err := f.findDigest(ctx, fate.Class, s.At, g.End, v.Detail, v.Evidence); err != nil {
 			return err
+		}
+	}
+	for _, c := range s.Copies {
+		if c.Verdict.Status == chain.Invalid {
+			if err := f.findDigest(ctx, c.Verdict.Class, c.At, g.End, c.Verdict.Detail, c.Verdict.Evidence); err != nil {
+				return err
+			}
 		}
 	}
 	switch fate.Fate {
 	case disposition.Wait:
 		f.m.wait(fate.Reason)
 		if fate.Reason == finding.NoSignature && f.endsBefore(g, newer) {
-			return f.unprovable(ctx, g)
+			return f.unprovable(ctx, g, s.At)
 		}
 		if fate.Reason == finding.NoSignature {
-			return fmt.Errorf("digest %s: %w: %w", g.at, errWaits, a.Unknown)
+			return fmt.Errorf("digest %s: %w: %w", s.At, errWaits, v.Err)
 		}
-		if a.Unknown == nil {
-			return fmt.Errorf("digest %s: %s: %w", g.at, a.Detail, errNotYet)
+		if v.Err == nil {
+			return fmt.Errorf("digest %s: %s: %w", s.At, v.Detail, errNotYet)
 		}
-		return fmt.Errorf("digest %s: %w", g.at, a.Unknown)
+		return fmt.Errorf("digest %s: %w", s.At, v.Err)
 	case disposition.Release:
-		return a.Unknown
+		return v.Err
 	case disposition.Quarantine:
 		f.m.digests.WithLabelValues("invalid").Inc()
 		return f.pass(ctx, g.DigestKey, func(h *head) { h.quarantined(g.DigestKey) })
 	}
-	d := g.file.Digest
-	if err := f.join(ctx, g, d); err != nil {
+	d := s.Digest
+	if err := f.join(ctx, g, s.At, d); err != nil {
 		return err
 	}
 	if err := f.emitLogs(ctx, g, d); err != nil {
 		return err
 	}
 	f.m.digests.WithLabelValues("valid").Inc()
-	signature := g.file.Meta[digest.MetaSignature]
+	signature := v.Signature
 	if err := f.pass(ctx, g.DigestKey, func(h *head) { h.passed(d, g.DigestKey, signature) }); err != nil {
 		return err
 	}
@@ -259,28 +285,32 @@ func (f *follower) take(ctx context.Context, g got, newer *got) error {
 	return nil
 }
 
-func (f *follower) judge(ctx context.Context, g got, newer *got) prove.Answer {
-	if g.proven != nil {
-		return *g.proven
+func (f *follower) judge(ctx context.Context, g got, newer *got) chain.Step {
+	if g.step != nil {
+		return *g.step
 	}
-	q := prove.Question{Key: g.DigestKey, At: g.at, File: g.file, Err: g.err}
-	if newer != nil && newer.err == nil && newer.file.Digest != nil {
-		p := newer.file.Digest.Previous
-		if p != nil && trail.Tail(p.Object) == trail.Tail(g.DigestKey.String()) {
-			q.Repeated = p.Signature
+	var repeated []string
+	if newer != nil {
+		if d := newer.digest(); d != nil && d.Previous != nil && trail.Tail(d.Previous.Object) == trail.Tail(g.DigestKey.String()) {
+			repeated = append(repeated, d.Previous.Signature)
 		}
 	}
-	if q.Repeated == "" {
-		q.Repeated = f.repeated[g.DigestKey.String()]
+	if signature := f.repeated[g.DigestKey.String()]; signature != "" {
+		repeated = append(repeated, signature)
 	}
-	a := prove.Digest(ctx, f.keys, q)
-	if newer == nil || !errors.Is(a.Unknown, digest.ErrUnsigned) {
-		return a
+	judge := func() chain.Step {
+		return chain.JudgeFiles(ctx, f.keys, g.Digest, g.found, chain.Options{Now: f.Now(), Repeated: repeated})
 	}
-	if q.Repeated = f.successor(ctx, g); q.Repeated == "" {
-		return a
+	s := judge()
+	if newer == nil || !errors.Is(s.Verdict.Err, digest.ErrUnsigned) {
+		return s
 	}
-	return prove.Digest(ctx, f.keys, q)
+	signature := f.successor(ctx, g)
+	if signature == "" {
+		return s
+	}
+	repeated = append(repeated, signature)
+	return judge()
 }
 
 // pass stores that a digest is dealt with and tells who waits for it: durable
@@ -382,14 +412,18 @@ func (f *follower) fresh(end time.Time) bool { return !f.Once && f.Now().Sub(end
 // endsBefore reports whether the next digest is a starting one: then nothing
 // will ever repeat the signature of g.
 func (f *follower) endsBefore(g got, newer *got) bool {
-	return newer != nil && newer.err == nil && newer.file.Digest != nil && newer.file.Digest.Previous == nil
+	if newer == nil {
+		return false
+	}
+	d := newer.digest()
+	return d != nil && d.Previous == nil
 }
 
 // unprovable passes the last digest before a gap in a copy without metadata:
 // its hour cannot be proven, its events do not leave, and that is told.
-func (f *follower) unprovable(ctx context.Context, g got) error {
+func (f *follower) unprovable(ctx context.Context, g got, at trail.Object) error {
 	e := finding.Evidence{From: g.End.Add(-window), To: g.End}
-	if err := f.findDigest(ctx, finding.Coverage, g.at, g.End, "nothing in this copy repeats its signature: its hour is not emitted", e); err != nil {
+	if err := f.findDigest(ctx, finding.Coverage, at, g.End, "nothing in this copy repeats its signature: its hour is not emitted", e); err != nil {
 		return err
 	}
 	return f.pass(ctx, g.DigestKey, func(h *head) { h.quarantined(g.DigestKey) })

@@ -49,7 +49,7 @@ const doneKept = 45 * 24 * time.Hour
 
 // headName names the head of a chain in a source: the same chain in a bucket
 // and in a copy of it is followed twice.
-func headName(s *source, c trail.Chain) string {
+func headName(s *feed, c trail.Chain) string {
 	name := headsOf(s) + c.Account + "/" + c.Region + "/" + c.HomeRegion + "/" + c.Trail
 	if c.Backfill {
 		name += "/" + backfill
@@ -60,7 +60,7 @@ func headName(s *source, c trail.Chain) string {
 const backfill = "backfill"
 
 // headsOf is what the names of a source's heads begin with.
-func headsOf(s *source) string {
+func headsOf(s *feed) string {
 	if s.IsCopy() {
 		return "chain/" + s.Name + "/"
 	}
@@ -69,7 +69,7 @@ func headsOf(s *source) string {
 
 // parseHeadName is the reverse of headName. A source's heads begin like those
 // of one whose prefix is longer: not ok are the other's.
-func parseHeadName(s *source, name string) (c trail.Chain, ok bool) {
+func parseHeadName(s *feed, name string) (c trail.Chain, ok bool) {
 	parts := strings.Split(strings.TrimPrefix(name, headsOf(s)), "/")
 	if len(parts) == 5 && parts[4] == backfill {
 		c.Backfill = true
@@ -90,7 +90,7 @@ const recallFor = 90 * 24 * time.Hour
 // wherever their digests are now: one whose folders were emptied while no
 // worker ran must not be forgotten with them. A head that cannot be read is an
 // error beside the others.
-func (w *Worker) recall(ctx context.Context, s *source) (all []*follower, err error) {
+func (w *Worker) recall(ctx context.Context, s *feed) (all []*follower, err error) {
 	names, err := w.State.Names(ctx, headsOf(s))
 	if err != nil {
 		w.m.stateFailed(ctx, err)

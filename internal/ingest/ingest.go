@@ -12,7 +12,7 @@
 // passed by; what is wrong is reported, quarantined and passed by.
 //
 // The package owns the order of these steps. It never decides what a digest is
-// worth (internal/prove), never inflates, and talks to no service but through
+// worth (pkg/chain), never inflates, and talks to no service but through
 // the seams it is given.
 package ingest
 
@@ -23,8 +23,9 @@ import (
 	"slices"
 	"time"
 
-	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
+	"github.com/trailseal/trailseal/internal/source"
+	"github.com/trailseal/trailseal/pkg/chain"
 	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
@@ -54,7 +55,7 @@ type State interface {
 
 // Source is a place that trails write to.
 type Source struct {
-	discover.Source
+	source.Source
 	Objects fetch.Objects
 }
 
@@ -62,7 +63,7 @@ type Source struct {
 type Config struct {
 	Sources    []Source
 	Announcers []Announcer
-	Keys       fetch.KeySource
+	Keys       chain.KeySource
 	State      State
 	Sink       Sink
 	Findings   FindingSink
@@ -76,6 +77,10 @@ type Config struct {
 	Raw                       bool          // emit events without the member "trailseal"
 	Once                      bool          // end when all that is there is dealt with
 	Halt                      bool          // end at the first finding
+
+	// Management returns the management account of an organization, "" where it
+	// is not known. It may be nil.
+	Management func(ctx context.Context, organization string) string
 
 	Now     func() time.Time
 	Log     *slog.Logger

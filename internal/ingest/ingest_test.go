@@ -20,9 +20,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
-	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/inflate"
 	"github.com/trailseal/trailseal/internal/ingest"
+	"github.com/trailseal/trailseal/internal/source"
 	"github.com/trailseal/trailseal/internal/state"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/pkg/finding"
@@ -102,7 +102,7 @@ func newSite(t *testing.T, hours int) *site {
 	}
 	t.Cleanup(func() { store.Close() })
 	s.cfg = ingest.Config{
-		Sources: []ingest.Source{{Source: discover.Source{Bucket: bucket, Name: "s3://" + bucket}, Objects: w}},
+		Sources: []ingest.Source{{Source: source.Source{Bucket: bucket, Name: "s3://" + bucket}, Objects: w}},
 		Keys:    w, State: store, Sink: s.sink, Findings: s.found,
 		Since: day, Grace: 2 * time.Hour, Poll: time.Millisecond, Memory: ingest.MinMemory, Concurrency: 8, Once: true,
 		Now: func() time.Time { return s.c.Now().Add(time.Hour) }, Log: slog.New(slog.DiscardHandler),
@@ -358,7 +358,7 @@ func TestOddLogs(t *testing.T) {
 	s.c.Hour(
 		[]byte(`{"Records":[{"eventID":"a"},5,"x",{"eventID":"b","n":12345678901234567890.10,"s":"\u0041\/"}]}`),
 		[]byte("{\"Records\": [\n  {\n    \"eventID\": \"c\"\r\n  }\n ]}"),
-		[]byte(`{"Records":[]}`), []byte(`{}`), big,
+		[]byte(`{"Records":[]}`), []byte(`{"Records":null}`), []byte(`[{"eventID":"d"}]`), []byte(`{}`), big,
 	)
 	s.run(t)
 	var classes []string
@@ -370,16 +370,72 @@ func TestOddLogs(t *testing.T) {
 	}
 	var tails []string
 	for _, l := range s.sink.lines {
-		if i := strings.Index(l, `"},`); strings.Contains(l, `"eventID":"b"`) || strings.Contains(l, `"eventID": "c"`) {
+		if i := strings.Index(l, `"},`); strings.Contains(l, `"eventID":"b"`) || strings.Contains(l, `"eventID": "c"`) || strings.Contains(l, `"eventID":"d"`) {
 			tails = append(tails, l[i+3:])
 		}
 	}
 	slices.Sort(tails)
-	if want := []string{`    "eventID": "c"  }`, `"eventID":"b","n":12345678901234567890.10,"s":"\u0041\/"}`}; !slices.Equal(tails, want) {
+	if want := []string{`    "eventID": "c"  }`, `"eventID":"b","n":12345678901234567890.10,"s":"\u0041\/"}`, `"eventID":"d"}`}; !slices.Equal(tails, want) {
 		t.Errorf("lines %q", tails)
 	}
 	if n := len(s.sink.lines); n < 6<<20/2000 {
 		t.Errorf("%d events of the large log", n)
+	}
+}
+
+// A record that is too large for an event is lost alone, whether its log is held
+// inflated or not. Neither is it a finding.
+func TestLargeRecords(t *testing.T) {
+	for name, size := range map[string]int{"held": 5 << 20, "not held": 40 << 20} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, 1)
+			large := `{"eventID":"` + strings.Repeat("x", size) + `"}`
+			s.c.Hour(
+				[]byte(`{"Records":[{"eventID":"a"},{"eventID":"b"},{"eventID":"c"}]}`), // the control
+				[]byte(`{"Records":[{"eventID":"a"},`+large+`,{"eventID":"b"}, `+large+`]}`),
+			)
+			var text bytes.Buffer
+			s.cfg.Log = slog.New(slog.NewTextHandler(&text, nil))
+			fails := 1
+			s.sink.fail = func(b trail.Batch) error {
+				if fails--; fails >= 0 {
+					return errors.New("sink is down")
+				}
+				return nil
+			}
+			o := s.run(t)
+			if o.Waiting != 0 {
+				t.Errorf("%+v", o)
+			}
+			l := s.c.Issued[2].Logs[1]
+			want := s.want()
+			delete(want, l.String()+" 1")
+			delete(want, l.String()+" 3")
+			s.expect(t, want)
+			s.once(t)
+			for _, n := range []int{1, 3} {
+				line := fmt.Sprintf("log=%s record=%d bytes=%d", l, n, len(large))
+				if strings.Count(text.String(), line) != 1 {
+					t.Errorf("no %q in %s", line, &text)
+				}
+			}
+		})
+	}
+}
+
+func TestLargeRecordsAreCounted(t *testing.T) {
+	s := newSite(t, 1)
+	large := `"` + strings.Repeat("x", trail.MaxRecord) + `"`
+	s.c.Hour([]byte(`[{"eventID":"a"},` + large + `,5,{"eventID":"b"}]`))
+	got := s.runFor(t)
+	for series, want := range map[string]float64{
+		"unverified_total{reason=odd-record}": 1, "dead_letters_total{}": 1, "findings_total{class=log-corrupt}": 1, // of 5
+		"logs_total{result=invalid}": 0, "unaccounted{kind=records}": 0, "unaccounted{kind=objects}": 0,
+		"outcomes_total{kind=records,outcome=quarantined}": 2, "outcomes_total{kind=objects,outcome=quarantined}": 0,
+	} {
+		if got[series] != want {
+			t.Errorf("%s %v, want %v", series, got[series], want)
+		}
 	}
 }
 
@@ -411,7 +467,7 @@ func recordsOf(gz []byte) (records [][]byte) {
 		return nil
 	}
 	for r, err := range trail.Records(bytes.NewReader(b)) {
-		if err != nil {
+		if err != nil && !errors.Is(err, trail.ErrRecordTooLarge) {
 			return records
 		}
 		records = append(records, slices.Clone(r))

@@ -5,14 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/trailseal/trailseal/internal/discover"
-	"github.com/trailseal/trailseal/internal/prove"
+	"github.com/trailseal/trailseal/pkg/chain"
 	"github.com/trailseal/trailseal/pkg/digest"
 	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
@@ -24,7 +23,7 @@ const window = time.Hour
 // names that the digests give each other and dealt with first, so a lost
 // notification or a listing that hides something heals itself; what is not
 // there is a finding.
-func (f *follower) join(ctx context.Context, g got, d *digest.Digest) error {
+func (f *follower) join(ctx context.Context, g got, at trail.Object, d *digest.Digest) error {
 	h := &f.head
 	if d.Previous == nil && !g.Backfill {
 		// Not by walkBack: where nothing is found, what was fetched ahead is still good.
@@ -42,64 +41,66 @@ func (f *follower) join(ctx context.Context, g got, d *digest.Digest) error {
 		return nil // the first of its chain
 	case d.Previous == nil && !f.Once && f.Now().Sub(d.End) < min(f.Grace, window): // and no longer: a gap is an alarm
 		f.walked = trail.DigestKey{}
-		return fmt.Errorf("starting digest %s: others between the head and it may still come: %w", g.at, errNotYet)
+		return fmt.Errorf("starting digest %s: others between the head and it may still come: %w", at, errNotYet)
 	case d.Previous == nil:
-		return f.gap(ctx, g, d)
+		return f.gap(ctx, g.Chain, at, d)
 	}
-	named, err := trail.ParseDigestKey(d.Previous.Object)
+	named, err := chain.Previous(d, f.name)
 	switch {
-	case err != nil || !sameChain(named.Chain, f.name) || !named.End.Before(d.End):
-		return f.findDigest(ctx, finding.ChainHole, g.at, g.End,
-			"names a digest of another chain, or one that is not older, as its predecessor: "+d.Previous.Object, prove.Evidence(d, ""))
+	case err != nil:
+		return f.findDigest(ctx, finding.ChainHole, at, g.End, err.Error(), chain.SignatureEvidence(d, ""))
 	case named.End.After(h.Cursor) && f.walked != g.DigestKey:
-		return &older{than: g.Digest, named: named, previous: d.Previous}
+		return &older{than: g.Digest, named: named.DigestKey, previous: d.Previous}
 	case named.End.After(h.Cursor) && f.fresh(d.End):
 		f.walked = trail.DigestKey{} // looked for again the next time
-		return fmt.Errorf("digest %s: its predecessor %s: %w", g.at, d.Previous.Object, errNotYet)
+		return fmt.Errorf("digest %s: its predecessor %s: %w", at, d.Previous.Object, errNotYet)
 	case named.End.After(h.Cursor):
-		return f.missing(ctx, g, d, named)
+		return f.missing(ctx, at, d, named.DigestKey)
 	case h.Key == "":
 		return nil // where to begin
 	case trail.Tail(d.Previous.Object) == trail.Tail(h.Key):
-		return f.link(ctx, g, d)
+		return f.link(ctx, at, g.End, d)
 	}
-	e := prove.Evidence(d, "")
+	e := chain.SignatureEvidence(d, "")
 	e.From, e.To = h.End, d.Start
-	return f.findDigest(ctx, finding.Rollback, g.at, g.End,
+	return f.findDigest(ctx, finding.Rollback, at, g.End,
 		fmt.Sprintf("its predecessor is %s, and the remembered head s3://%s/%s is not in the chain", d.Previous.Object, h.Bucket, h.Key), e)
 }
 
 // link compares a digest with the head that it names.
-func (f *follower) link(ctx context.Context, g got, d *digest.Digest) error {
+func (f *follower) link(ctx context.Context, at trail.Object, end time.Time, d *digest.Digest) error {
 	h := &f.head
 	switch {
 	case d.Previous.Hash.String() != h.Sum:
-		e := prove.Evidence(d, "")
+		e := chain.SignatureEvidence(d, "")
 		e.Want, e.Got = d.Previous.Hash.String(), h.Sum
 		return f.findDigest(ctx, finding.ChainMismatch, trail.Object{Bucket: h.Bucket, Key: h.Key}, h.End,
 			"the remembered head is not the digest that its successor names", e)
-	case !d.Start.Equal(h.End):
-		e := prove.Evidence(d, "")
+	case d.CheckWindow(trail.DigestKey{End: h.End}) != nil:
+		e := chain.SignatureEvidence(d, "")
 		e.From, e.To = h.End, d.Start
-		return f.findDigest(ctx, finding.ChainHole, g.at, g.End,
+		return f.findDigest(ctx, finding.ChainHole, at, end,
 			fmt.Sprintf("begins at %s, its predecessor ends at %s", d.Start.Format(time.RFC3339), h.End.Format(time.RFC3339)), e)
 	}
 	return nil
 }
 
 // gap reports that logging or validation was off before a starting digest.
-func (f *follower) gap(ctx context.Context, g got, d *digest.Digest) error {
+func (f *follower) gap(ctx context.Context, name trail.Chain, at trail.Object, d *digest.Digest) error {
 	h := &f.head
-	e := finding.Evidence{From: h.End, To: d.End, Event: f.stops.near(f.name.Trail, h.End)}
+	e := finding.Evidence{From: h.End, To: d.End, Event: f.stops.near(name, f.managementAccount(ctx, name.Organization), h.End), Digest: at.String()}
 	detail := "logging or validation was off: nothing was digested"
-	if e.Event != nil {
+	switch {
+	case e.Event != nil && e.Event.Possible:
+		detail += fmt.Sprintf("; possibly %s by %s (the owner of the organization's trail is not known: --management-account)", e.Event.Name, e.Event.Actor)
+	case e.Event != nil:
 		detail += fmt.Sprintf("; %s by %s", e.Event.Name, e.Event.Actor)
 	}
 	f.m.chain(f.m.gaps, f.name, prometheus.Gauge.Inc)
 	f.mu.Lock()
 	f.gaps++
 	f.mu.Unlock()
-	return f.findDigest(ctx, finding.Gap, trail.Object{Bucket: g.at.Bucket}, h.End, detail, e)
+	return f.findDigest(ctx, finding.Gap, trail.Object{Bucket: at.Bucket}, h.End, detail, e)
 }
 
 // older is why a digest cannot be dealt with yet: there may be others between
@@ -122,7 +123,7 @@ func (f *follower) walkBack(ctx context.Context, o *older) error {
 	found := false
 	key, at, signature := o.named, o.previous.Location(), o.previous.Signature
 	for key.End.After(f.head.Cursor) {
-		d, there, err := f.lookBack(ctx, o.than.Place, at, signature)
+		d, there, err := f.lookBack(ctx, at, signature)
 		if err != nil {
 			return err
 		}
@@ -131,11 +132,11 @@ func (f *follower) walkBack(ctx context.Context, o *older) error {
 		case d != nil && d.Previous == nil:
 			return nil // a starting digest; it is found
 		case d != nil:
-			next, err := trail.ParseDigestKey(d.Previous.Object)
-			if err != nil || !sameChain(next.Chain, f.name) || !next.End.Before(key.End) {
+			next, err := chain.Previous(d, f.name)
+			if err != nil || !next.End.Before(key.End) {
 				return nil // join says so when it comes to it
 			}
-			key, at, signature = next, d.Previous.Location(), d.Previous.Signature
+			key, at, signature = next.DigestKey, d.Previous.Location(), d.Previous.Signature
 		case f.head.Key == "":
 			_, err := f.listBefore(ctx, o.than) // of a chain never seen nothing else names what lies before the hole
 			return err
@@ -189,7 +190,7 @@ func (f *follower) listBefore(ctx context.Context, d discover.Digest) (found boo
 		if err != nil {
 			continue
 		}
-		chains, err := f.source.finder.Digests(ctx, at.Bucket, near.Place, f.head.Cursor, d.End)
+		chains, err := f.source.finder.Digests(ctx, at.Bucket, f.source.placeOf(near.Place), f.head.Cursor, d.End)
 		switch {
 		case err != nil && at.Bucket != d.Bucket && ctx.Err() == nil:
 			f.Log.Warn("a chain's former bucket cannot be listed", "chain", f.name.String(), "bucket", at.Bucket, "error", err)
@@ -238,45 +239,59 @@ const successorsTried = 32
 // dealt with. One that was quarantined is looked at once more, since its
 // successor is there now: it may have been planted under a name that was still
 // to come. What is returned is proven: only that says what came before.
-func (f *follower) lookBack(ctx context.Context, near trail.Place, o trail.Object, signature string) (d *digest.Digest, there bool, err error) {
-	for _, at := range f.source.Locate(near, o) {
-		key, err := trail.ParseDigestKey(at.Key)
-		wasBad := f.bad[key.String()]
-		if err != nil || f.isPast(key) && !wasBad {
-			continue
-		}
-		file, err := f.source.digests.Digest(ctx, at)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			continue
-		case err != nil && !finding.IsFact(err):
-			return nil, false, fmt.Errorf("digest %s: %w", at, err)
-		}
-		a := prove.Digest(ctx, f.keys, prove.Question{Key: key, At: at, File: file, Err: err, Repeated: signature})
-		if a.Unknown != nil && !errors.Is(a.Unknown, digest.ErrUnsigned) {
-			return nil, false, fmt.Errorf("digest %s: %w", at, a.Unknown)
-		}
-		if wasBad && !a.Proven {
-			continue
-		}
-		f.mu.Lock()
-		delete(f.bad, key.String())
-		f.mu.Unlock()
-		if a.Proven {
-			f.repeated[key.String()] = signature
-		}
-		f.announce(discover.Digest{DigestKey: key, Bucket: at.Bucket}, nil)
-		if a.Proven {
-			return file.Digest, true, nil
-		}
-		there = true
+func (f *follower) lookBack(ctx context.Context, o trail.Object, signature string) (d *digest.Digest, there bool, err error) {
+	key, err := trail.ParseDigestKey(o.Key)
+	if err != nil {
+		return nil, false, nil
 	}
-	return nil, there, nil
+	if f.source.IsCopy() {
+		key.Prefix = ""
+		o.Bucket = ""
+	}
+	wasBad := f.bad[key.String()]
+	if f.isPast(key) && !wasBad {
+		return nil, false, nil
+	}
+	name := discover.Digest{DigestKey: key, Bucket: o.Bucket}
+	found := f.source.digests.Take(ctx, f.source.digests.ReadAhead(ctx, f.source.Locate(name.Object())))
+	for _, file := range found {
+		if file.Release != nil {
+			defer file.Release()
+		}
+	}
+	s := chain.JudgeFiles(ctx, f.keys, name, found, chain.Options{Repeated: signatures(signature)})
+	v := s.Verdict
+	switch {
+	case v.Class == finding.DigestMissing:
+		return nil, false, nil
+	case v.Err != nil && !errors.Is(v.Err, digest.ErrUnsigned):
+		return nil, false, fmt.Errorf("digest %s: %w", s.At, v.Err)
+	case wasBad && !v.Trusted:
+		return nil, false, nil
+	}
+	f.mu.Lock()
+	delete(f.bad, key.String())
+	f.mu.Unlock()
+	if v.Trusted {
+		f.repeated[key.String()] = signature
+	}
+	f.announce(name, nil)
+	if v.Trusted && s.Digest != nil {
+		return s.Digest, true, nil
+	}
+	return nil, true, nil
+}
+
+func signatures(signature string) []string {
+	if signature == "" {
+		return nil
+	}
+	return []string{signature}
 }
 
 // missing reports the digests between the head and g that are not there. A
 // chain never seen begins after them.
-func (f *follower) missing(ctx context.Context, g got, d *digest.Digest, named trail.DigestKey) error {
+func (f *follower) missing(ctx context.Context, at trail.Object, d *digest.Digest, named trail.DigestKey) error {
 	if f.head.Key == "" {
 		return nil
 	}
@@ -286,9 +301,9 @@ func (f *follower) missing(ctx context.Context, g got, d *digest.Digest, named t
 	}
 	bucket := d.Previous.Bucket
 	for t := named.End; t.Sub(f.head.Cursor) > window/2; t = t.Add(-window) {
-		key, e, detail := named, finding.Evidence{Digest: g.at.String(), Want: d.Previous.Hash.String()}, "named by its successor, and not there"
+		key, e, detail := named, finding.Evidence{Digest: at.String(), Want: d.Previous.Hash.String()}, chain.DetailNamed
 		if !t.Equal(named.End) {
-			key, e, detail = named.Chain.Digest(t), finding.Evidence{}, "due between the digests that are there, and not there"
+			key, e, detail = named.Chain.Digest(t), finding.Evidence{}, chain.DetailDue
 		}
 		if bad[trail.Tail(key.String())] {
 			continue
@@ -300,38 +315,43 @@ func (f *follower) missing(ctx context.Context, g got, d *digest.Digest, named t
 	return nil
 }
 
-// sameChain compares all but the prefix and organization, which a trail may
-// change.
-func sameChain(a, b trail.Chain) bool {
-	a.Prefix, a.Organization, b.Prefix, b.Organization = "", "", "", ""
-	return a == b
-}
-
-// stops remembers the verified events that switched trails off.
+// stops remembers the verified events that switched trails off, by the name of the
+// trail.
 type stops struct {
 	mu     sync.Mutex
-	byName map[string][]finding.Event
+	byName map[string][]stop
 }
 
-const stopsKept = 100 // a trail
+type stop struct {
+	off   chain.Off
+	event finding.Event
+}
 
-func (s *stops) add(trailName string, e finding.Event) {
+const stopsKept = 100 // of each name
+
+func (s *stops) add(off chain.Off, e finding.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.byName == nil {
-		s.byName = map[string][]finding.Event{}
+		s.byName = map[string][]stop{}
 	}
-	list := append(s.byName[trailName], e)
-	s.byName[trailName] = list[max(0, len(list)-stopsKept):]
+	list := append(s.byName[off.Trail.Name], stop{off, e})
+	s.byName[off.Trail.Name] = list[max(0, len(list)-stopsKept):]
 }
 
-// near returns the last event that switched the trail off around a time.
-func (s *stops) near(trailName string, at time.Time) *finding.Event {
+// near returns the last event that switched the trail of a chain off around a
+// time. One that is known to concern the trail outweighs one that possibly does.
+func (s *stops) near(c trail.Chain, management string, at time.Time) (last *finding.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var last *finding.Event
-	for _, e := range s.byName[trailName] {
-		if d := at.Sub(e.Time); d > -window && d < 2*window && (last == nil || e.Time.After(last.Time)) {
+	for _, st := range s.byName[c.Trail] {
+		match := st.off.Of(c, management)
+		e := st.event
+		if d := at.Sub(e.Time); match == chain.No || d <= -window || d >= 2*window {
+			continue
+		}
+		e.Possible = match == chain.Possible
+		if last == nil || last.Possible && !e.Possible || last.Possible == e.Possible && e.Time.After(last.Time) {
 			last = &e
 		}
 	}
@@ -354,21 +374,26 @@ func (l *logFile) watch(ctx context.Context, record []byte) error {
 	if err != nil {
 		return nil // no object, and told as such
 	}
-	name, ok := prove.SwitchesOff(e)
+	off, ok := chain.SwitchOff(e)
 	if !ok {
 		return nil
 	}
-	off := finding.Event{
+	event := finding.Event{
 		ID: e.ID(), Name: e.Name(), Time: e.Time(), Actor: e.Actor(), From: e.SourceIPAddress(), Log: l.Location().String(),
 	}
-	l.stops.add(name, off)
-	if name != l.name.Trail {
+	l.stops.add(off, event)
+	switch off.Of(l.found.Chain, l.managementAccount(ctx, l.found.Organization)) {
+	case chain.No:
 		return nil // another trail: if it is followed, its own logs tell
+	case chain.Possible:
+		l.Worker.Log.Warn("a trail of this name was switched off; the owner of the organization's trail is not known: set --management-account",
+			"chain", l.name.String(), "event", event.ID, "name", event.Name, "actor", event.Actor)
+		return nil
 	}
 	s := l.subject()
-	s.Time = off.Time
+	s.Time = event.Time
 	return l.find(ctx, finding.Finding{
-		Class: finding.Gap, Subject: s, Detail: fmt.Sprintf("%s by %s: logging or validation is switched off from now on", off.Name, off.Actor),
-		Evidence: finding.Evidence{From: off.Time, Event: &off},
+		Class: finding.Gap, Subject: s, Detail: fmt.Sprintf("%s by %s: logging or validation is switched off from now on", event.Name, event.Actor),
+		Evidence: finding.Evidence{From: event.Time, Event: &event},
 	})
 }

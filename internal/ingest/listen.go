@@ -98,7 +98,7 @@ func (w *Worker) announced(ctx context.Context, objects []trail.Object, ack func
 		w.m.announced.WithLabelValues("digest").Inc()
 		f := w.follower(w.sourceOf(o), bare(key.Chain))
 		d.add()
-		f.announce(discover.Digest{DigestKey: key, Bucket: o.Bucket}, d.dealt)
+		f.announce(discover.Digest{DigestKey: key, Bucket: f.source.Signed()}, d.dealt)
 		w.kick(ctx, f)
 	}
 	d.dealt(nil)
@@ -117,7 +117,7 @@ func (w *Worker) refuses(o trail.Object) error {
 }
 
 // sourceOf returns the source that an object lies in, nil for a foreign one.
-func (w *Worker) sourceOf(o trail.Object) *source {
+func (w *Worker) sourceOf(o trail.Object) *feed {
 	for _, s := range w.sources {
 		if !s.IsCopy() && s.Bucket == o.Bucket && strings.HasPrefix(o.Key, s.Prefix) {
 			return s
@@ -180,11 +180,11 @@ func (f *follower) settleLocked(key trail.DigestKey, err error) {
 func (f *follower) notThere(g got) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !errors.Is(g.err, fs.ErrNotExist) || !f.hinted[g.DigestKey] {
+	if !g.ahead.IsAbsent() || !f.hinted[g.DigestKey] {
 		return false
 	}
 	delete(f.known, g.DigestKey)
-	f.settleLocked(g.DigestKey, fmt.Errorf("announced digest %s: %w", g.at, g.err))
+	f.settleLocked(g.DigestKey, fmt.Errorf("announced digest %s: %w", g.Object(), fs.ErrNotExist))
 	return true
 }
 

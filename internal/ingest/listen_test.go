@@ -22,10 +22,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/trailseal/trailseal/internal/awsapi"
-	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/queue"
+	"github.com/trailseal/trailseal/internal/source"
 	"github.com/trailseal/trailseal/internal/testaws"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/pkg/finding"
@@ -516,7 +516,7 @@ func newMail(t *testing.T, hours int) *mail {
 		t.Fatal(err)
 	}
 	m.client = client
-	s.cfg.Sources = []ingest.Source{{Source: discover.Source{Bucket: bucket, Name: "s3://" + bucket}, Objects: client.S3()}}
+	s.cfg.Sources = []ingest.Source{{Source: source.Source{Bucket: bucket, Name: "s3://" + bucket}, Objects: client.S3()}}
 	return m
 }
 

@@ -46,15 +46,7 @@ func (l *logFile) emit(ctx context.Context) error {
 func (l *logFile) deal(ctx context.Context) error {
 	err := l.signed.CheckLog(l.Log, l.name.Place)
 	if err == nil {
-		places := l.source.Locate(l.found.Place, l.Location())
-		for _, l.at = range places {
-			if err = l.read(ctx); !errors.Is(err, fs.ErrNotExist) {
-				break
-			}
-		}
-		if errors.Is(err, fs.ErrNotExist) {
-			l.at = places[0] // the likeliest names it
-		}
+		err = l.readAll(ctx)
 	}
 	trouble := disposition.Trouble{What: disposition.Log, Err: err, Fresh: l.fresh(l.signed.End)}
 	switch d := disposition.Of(trouble); d.Fate {
@@ -73,10 +65,65 @@ func (l *logFile) deal(ctx context.Context) error {
 	return fmt.Errorf("log %s: %w", l.at, err)
 }
 
+// readAll reads the files that can be the log, of which a copy can keep several,
+// until one has the signed hash: that one is emitted. The others are compared, too,
+// and one with another content is a finding.
+func (l *logFile) readAll(ctx context.Context) error {
+	type altered struct {
+		at  trail.Object
+		sum fetch.LogSum
+		err error
+	}
+	var (
+		wrong []altered
+		good  *logFile // a copy of l, as it was when the log was emitted
+	)
+	places := l.source.Locate(l.Location())
+	for _, l.at = range places {
+		var err error
+		if good == nil {
+			err = l.read(ctx)
+		} else {
+			l.sum, err = l.source.logs.Log(ctx, l.here())
+		}
+		switch {
+		case err == nil && good == nil:
+			emitted := *l
+			good = &emitted
+		case err == nil, errors.Is(err, fs.ErrNotExist):
+		case finding.IsFact(err):
+			wrong = append(wrong, altered{l.at, l.sum, err})
+		default:
+			return err
+		}
+	}
+	switch {
+	case good != nil:
+		for _, w := range wrong {
+			l.at, l.sum = w.at, w.sum
+			if err := l.find(ctx, l.finding(disposition.Of(disposition.Trouble{What: disposition.Log, Err: w.err}).Class, "a second copy: ", w.err)); err != nil {
+				return err
+			}
+		}
+		l.at, l.sum = good.at, good.sum
+		return nil
+	case len(wrong) > 0:
+		l.at, l.sum = wrong[0].at, wrong[0].sum
+		return wrong[0].err
+	}
+	l.at = places[0]
+	return fs.ErrNotExist
+}
+
 // quarantine reports a log that will not be emitted.
 func (l *logFile) quarantine(ctx context.Context, class finding.Class, why error) error {
 	l.m.logs.WithLabelValues("invalid").Inc()
 	l.quarantined = true
+	return l.find(ctx, l.finding(class, "", why))
+}
+
+// finding returns what is wrong with the log file at l.at.
+func (l *logFile) finding(class finding.Class, which string, why error) finding.Finding {
 	e := finding.Evidence{Want: l.Hash.String(), Digest: l.signed.Location().String()}
 	if class == finding.LogModified {
 		e.Got = l.sum.Sum.String()
@@ -88,7 +135,7 @@ func (l *logFile) quarantine(ctx context.Context, class finding.Class, why error
 	case finding.LogMissing:
 		detail = "listed, and not there"
 	}
-	return l.find(ctx, finding.Finding{Class: class, Subject: l.subject(), Detail: detail, Evidence: e})
+	return finding.Finding{Class: class, Subject: l.subject(), Detail: which + detail, Evidence: e}
 }
 
 func (l *logFile) subject() finding.Subject {
@@ -195,14 +242,22 @@ func (l *logFile) lines(ctx context.Context, p *part, write func(*trail.Splitter
 	p.Reset(int(min(withSlack(l.last.lines.Load()), int64(p.most))))
 	p.made.Reset(l.Raw, l.Log, l.signed.Location(), l.signed.Fingerprint)
 	defer func() { l.m.accounts.lines(p.made.Records(), p.emitted, p.odd) }()
-	s := trail.Splitter{Record: p.record}
-	if err := errors.Join(write(&s), s.Close()); err != nil {
-		if errors.Is(err, trail.ErrRecords) {
-			return l.notRecords(ctx, p, err)
-		}
+	s := trail.Splitter{Record: p.record, TooLarge: p.tooLarge}
+	err := errors.Join(write(&s), s.Close())
+	switch {
+	case errors.Is(err, trail.ErrRecords):
+		err = l.notRecords(ctx, p, err)
+	case err == nil:
+		err = p.flush()
+	}
+	if err != nil {
 		return err
 	}
-	return p.flush()
+	for _, r := range p.large {
+		l.m.unverified.WithLabelValues(string(finding.OddRecord)).Inc()
+		l.Worker.Log.Warn("record is too large and was passed over", "log", l.at.String(), "record", r.n, "bytes", r.size)
+	}
+	return nil
 }
 
 // notRecords deals with a proven file that is not what a log file looks like:
@@ -224,9 +279,16 @@ type part struct {
 	most int // of the log's one part: one with more lines than its size suggests is treated as a larger log
 	n    int // parts so far
 
-	emitted, odd int // records
+	emitted, odd int           // records
+	large        []largeRecord // those of odd that were passed over, at most one for each trail.MaxRecord bytes of the log
 
 	*lineMaker
+}
+
+// largeRecord is a record that is larger than trail.MaxRecord.
+type largeRecord struct {
+	n    int // its number in the log
+	size int64
 }
 
 // scratch is what a held log needs. Each class has its own, so that none keeps
@@ -293,6 +355,16 @@ func (p *part) record(record []byte) error {
 	case p.size == 0 && p.Size() > p.most:
 		return inflate.ErrTooLarge
 	}
+	return nil
+}
+
+// tooLarge passes over the next record of the log. It is reported once the
+// records around it are emitted, so that a log that is tried again reports it
+// once.
+func (p *part) tooLarge(size int64) error {
+	p.large = append(p.large, largeRecord{n: p.made.Records(), size: size})
+	p.made.Skip()
+	p.odd++
 	return nil
 }
 

@@ -150,7 +150,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		digests:          counters("digests_total", "Digest files dealt with.", "result"),
 		logs:             counters("logs_total", "Log files dealt with.", "result"),
 		findings:         counters("findings_total", "Findings reported.", "class"),
-		unverified:       counters("unverified_total", "Objects that could not be checked when they were read; each is tried again.", "reason"),
+		unverified:       counters("unverified_total", "Objects that could not be checked when they were read, once for each try, and records that were passed over because they are too large (odd-record).", "reason"),
 		announced:        counters("announced_total", "Objects that announcements named: digests are followed, others skipped, foreign ones refused.", "result"),
 		inflated:         counter("inflated_bytes_total", "Inflated bytes of proven log files."),
 		deadLetters:      counter("dead_letters_total", "Records of proven log files that are no JSON objects."),

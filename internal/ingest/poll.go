@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,7 +27,7 @@ const lookBack = 7 * 24 * time.Hour
 // pollAll looks at a source again and again. New accounts and regions appear
 // by themselves. A run that ends by itself looks once, tries again what failed,
 // and tells in the end: the rest is followed all the same.
-func (w *Worker) pollAll(ctx context.Context, s *source) error {
+func (w *Worker) pollAll(ctx context.Context, s *feed) error {
 	for try := 0; ; try++ {
 		err := w.poll(ctx, s)
 		w.looked(s, err)
@@ -50,7 +52,7 @@ func (w *Worker) pollAll(ctx context.Context, s *source) error {
 }
 
 // looked remembers how the last look at a source went.
-func (w *Worker) looked(s *source, err error) {
+func (w *Worker) looked(s *feed, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if s.err = err; err != nil {
@@ -59,13 +61,15 @@ func (w *Worker) looked(s *source, err error) {
 }
 
 // poll announces every digest that the source's listings show.
-func (w *Worker) poll(ctx context.Context, s *source) error {
-	l := &look{Worker: w, source: s, ctx: ctx, seen: map[[2]string]bool{}}
+func (w *Worker) poll(ctx context.Context, s *feed) error {
+	l := &look{Worker: w, source: s, ctx: ctx, seen: map[[2]string]bool{}, trails: map[string]bool{}}
 	defer l.recallOnce()()
-	places, err := l.finder().Places(ctx)
+	found, err := l.finder().Places(ctx)
 	if err != nil {
 		return err
 	}
+	l.tellFilters(found)
+	places := found.Places
 	if len(places) == 0 && l.err == nil {
 		return discover.ErrNothing
 	}
@@ -79,6 +83,7 @@ func (w *Worker) poll(ctx context.Context, s *source) error {
 	}
 	_ = g.Wait()
 	l.failed(l.checkLate())
+	l.tellTrails()
 	return l.err
 }
 
@@ -95,6 +100,40 @@ func (l *look) recallOnce() (follow func()) {
 	return func() {
 		for _, f := range all {
 			l.kick(l.ctx, f)
+		}
+	}
+}
+
+// tellFilters says once which of the accounts and regions that were asked for the
+// source does not have, and what it has.
+func (l *look) tellFilters(found discover.Found) {
+	if l.source.filtersTold {
+		return
+	}
+	l.source.filtersTold = true
+	for _, f := range []struct {
+		flag        string
+		asked, have []string
+	}{{"--account", l.Accounts, found.Accounts}, {"--region", l.Regions, found.Regions}} {
+		for _, name := range f.asked {
+			if !slices.Contains(f.have, name) {
+				l.Log.Warn(fmt.Sprintf("no chain matches %s %s", f.flag, name), "source", l.source.Name, "found", strings.Join(f.have[:min(len(f.have), 20)], ", "))
+			}
+		}
+	}
+}
+
+// tellTrails says once which of the trails that were asked for the source does not
+// have, and what it has.
+func (l *look) tellTrails() {
+	if l.source.trailsTold || l.err != nil {
+		return
+	}
+	l.source.trailsTold = true
+	have := slices.Sorted(maps.Keys(l.trails))
+	for _, name := range l.Trails {
+		if !l.trails[name] {
+			l.Log.Warn("no chain matches --trail "+name, "source", l.source.Name, "found", strings.Join(have[:min(len(have), 20)], ", "))
 		}
 	}
 }
@@ -120,13 +159,25 @@ func sameRegion(places []discover.Place) (groups [][]discover.Place) {
 // look is one look at a source.
 type look struct {
 	*Worker
-	source *source
+	source *feed
 	ctx    context.Context
 
 	mu     sync.Mutex // guards what follows
 	err    error
 	hidden map[string]bool    // accounts with digest folders that cannot be listed
 	seen   map[[2]string]bool // accounts and regions whose digests were listed, all of them
+	trails map[string]bool    // names of trails that were listed
+}
+
+// maxTrails bounds the names of trails that are remembered: anyone can plant them.
+const maxTrails = 1000
+
+func (l *look) sawTrail(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.trails) < maxTrails {
+		l.trails[name] = true
+	}
 }
 
 func (l *look) failed(err error) {
@@ -188,7 +239,7 @@ func (l *look) announce(places []discover.Place) error {
 func (l *look) list(p discover.Place, chains map[*follower][]discover.Digest) error {
 	until := l.Now().Add(window)
 	from := day(l.listFrom(p))
-	found, err := l.finder().Digests(l.ctx, l.source.Bucket, p.Place, from, until)
+	found, err := l.finder().Digests(l.ctx, l.source.Signed(), p, from, until)
 	if err != nil {
 		return err
 	}
@@ -204,11 +255,12 @@ func (l *look) list(p discover.Place, chains map[*follower][]discover.Digest) er
 		}
 	}
 	if begin.Before(from) {
-		if found, err = l.finder().Digests(l.ctx, l.source.Bucket, p.Place, begin, until); err != nil {
+		if found, err = l.finder().Digests(l.ctx, l.source.Signed(), p, begin, until); err != nil {
 			return err
 		}
 	}
 	for name, digests := range found {
+		l.sawTrail(name.Trail)
 		if wanted(l.Trails, name.Trail) {
 			f := l.follower(l.source, bare(name))
 			chains[f] = append(chains[f], digests...)
@@ -252,23 +304,25 @@ func (l *look) listFrom(p discover.Place) time.Time {
 }
 
 // withoutDigests reports a place that has recent logs and no digests.
-func (w *Worker) withoutDigests(ctx context.Context, s *source, p discover.Place) error {
+func (w *Worker) withoutDigests(ctx context.Context, s *feed, p discover.Place) error {
 	from := w.Since
 	if day := w.Now().Add(-24 * time.Hour); day.After(from) {
 		from = day
 	}
-	for o, err := range s.Objects.List(ctx, s.Bucket, p.Folder(trail.LogFolder), p.Day(trail.LogFolder, from)) {
-		if err != nil {
-			return err
+	for _, root := range p.Roots {
+		for o, err := range s.finder.Objects.List(ctx, s.Signed(), root+p.Folder(trail.LogFolder), root+p.Day(trail.LogFolder, from)) {
+			if err != nil {
+				return err
+			}
+			if discover.IsMarker(o) {
+				continue
+			}
+			return w.find(ctx, finding.Finding{
+				Class:   finding.Coverage,
+				Subject: finding.Subject{Account: p.Account, Region: p.Region, Bucket: s.Signed(), Key: root + p.Folder(trail.LogFolder)},
+				Detail:  "log files, and no digests: switch validation on (aws cloudtrail update-trail --enable-log-file-validation)",
+			})
 		}
-		if discover.IsMarker(o) {
-			continue
-		}
-		return w.find(ctx, finding.Finding{
-			Class:   finding.Coverage,
-			Subject: finding.Subject{Account: p.Account, Region: p.Region, Bucket: s.Bucket, Key: p.Folder(trail.LogFolder)},
-			Detail:  "log files, and no digests: switch validation on (aws cloudtrail update-trail --enable-log-file-validation)",
-		})
 	}
 	return nil
 }

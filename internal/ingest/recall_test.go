@@ -14,8 +14,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/ingest"
+	"github.com/trailseal/trailseal/internal/source"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
@@ -103,7 +103,9 @@ type unlistedOnce struct {
 
 func (u *unlistedOnce) Children(ctx context.Context, bucket, prefix string) iter.Seq2[trail.Object, error] {
 	if !u.asked.Swap(true) {
-		return func(yield func(trail.Object, error) bool) { yield(trail.Object{}, errors.New("connection reset by peer")) }
+		return func(yield func(trail.Object, error) bool) {
+			yield(trail.Object{}, errors.New("connection reset by peer"))
+		}
 	}
 	return u.World.Children(ctx, bucket, prefix)
 }
@@ -184,7 +186,7 @@ func TestLateBesideAnotherSource(t *testing.T) {
 		}
 	}}
 	s.cfg.Sources[0].Objects = slow
-	s.cfg.Sources = append(s.cfg.Sources, ingest.Source{Source: discover.Source{Bucket: "second", Name: "s3://second"}, Objects: s.World})
+	s.cfg.Sources = append(s.cfg.Sources, ingest.Source{Source: source.Source{Bucket: "second", Name: "s3://second"}, Objects: s.World})
 	for _, f := range s.until(t, finding.Rollback) {
 		t.Errorf("%s %s: %s", f.Class, f.Account, f.Detail)
 	}

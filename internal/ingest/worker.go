@@ -15,7 +15,7 @@ import (
 	"github.com/trailseal/trailseal/internal/budget"
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
-	"github.com/trailseal/trailseal/internal/prove"
+	"github.com/trailseal/trailseal/pkg/chain"
 	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
@@ -24,12 +24,12 @@ import (
 type Worker struct {
 	Config
 	m       *Metrics
-	keys    *prove.Keyring
+	keys    *chain.Keyring
 	budget  *budget.Budget
 	scratch [len(classes)]sync.Pool // of *scratch
 	group   *errgroup.Group         // every goroutine that follows
 	stops   stops
-	sources []*source
+	sources []*feed
 	events  atomic.Int64
 
 	mu       sync.Mutex // guards what follows
@@ -45,8 +45,8 @@ var ErrNotListed = errors.New("not yet listed")
 // errNotYet: what is absent may still arrive.
 var errNotYet = errors.New("not there yet")
 
-// source is a Source with what belongs to it.
-type source struct {
+// feed is a Source with what belongs to it.
+type feed struct {
 	Source
 	digests *fetch.Fetcher
 	logs    *fetch.Fetcher // each source has its own, so that a slow one holds no other
@@ -64,8 +64,11 @@ type source struct {
 	// recalled: the chains that an earlier run followed are followed. Owned by
 	// who polls.
 	recalled bool
-	listed   map[trail.Place]bool // whose digests were listed since Since; guarded by the worker's mu
-	err      error                // of the last look at it, ErrNotListed before the first; guarded by the worker's mu
+	// filtersTold and trailsTold: what was asked for and is not there was told.
+	// Owned by who polls.
+	filtersTold, trailsTold bool
+	listed                  map[trail.Place]bool // whose digests were listed since Since; guarded by the worker's mu
+	err                     error                // of the last look at it, ErrNotListed before the first; guarded by the worker's mu
 }
 
 // ErrHalt ends a run at a finding.
@@ -79,7 +82,7 @@ func Run(ctx context.Context, c Config) (Outcome, error) { return New(c).Run(ctx
 func New(c Config) *Worker {
 	w := &Worker{
 		Config: c, m: c.Metrics, budget: budget.New(c.Memory, func(n int64) { c.Metrics.inFlight.Set(float64(n)) }),
-		keys:   prove.NewKeyring(c.Keys, c.Since, c.Now(), c.Now),
+		keys:   chain.NewKeyring(c.Keys, c.Since, c.Now(), c.Now),
 		chains: map[string]*follower{}, told: map[findingID]*telling{},
 	}
 	for n := range w.scratch {
@@ -133,16 +136,16 @@ const (
 
 // depth returns how many digests of a chain are fetched ahead; done gives a
 // place among the deep ones back.
-func (s *source) depth() (n int, done func()) {
+func (s *feed) depth() (n int, done func()) {
 	if s.deep.TryAcquire(1) {
 		return deepDigests, func() { s.deep.Release(1) }
 	}
 	return aheadDigests, func() {}
 }
 
-func (w *Worker) newSource(s Source, share int64) *source {
-	objects := counting{s.Objects, s.Bucket, w.m}
-	src := &source{
+func (w *Worker) newSource(s Source, share int64) *feed {
+	objects := counting{s.View(s.Objects), s.Signed(), w.m}
+	src := &feed{
 		Source: s, digests: fetch.New(objects, (walksAtOnce-deepAtOnce)*aheadDigests+deepAtOnce*deepDigests), logs: fetch.New(objects, w.Concurrency),
 		workers: fetch.NewWorkers(w.Concurrency), budget: w.budget.Share(share), walks: semaphore.NewWeighted(walksAtOnce), deep: semaphore.NewWeighted(deepAtOnce),
 		listed: map[trail.Place]bool{}, err: ErrNotListed,
@@ -151,20 +154,36 @@ func (w *Worker) newSource(s Source, share int64) *source {
 	src.hands = semaphore.NewWeighted(src.inHand)
 	src.digests.Plain, src.logs.Plain = s.IsCopy(), s.IsCopy()
 	src.finder = &discover.Finder{
-		Objects: s.Objects, Source: s.Source, Concurrency: 16,
+		Objects: s.View(s.Objects), Source: s.Source, Concurrency: 16,
 		Keep: func(p trail.Place) bool {
 			return wanted(w.Accounts, p.Account) && (p.Region == "" || wanted(w.Regions, p.Region))
 		},
-		Foreign:    func(trail.Place, trail.Object, string) {}, // told by a look
-		Unlistable: func(trail.Place, trail.Object, error) {},
 	}
 	return src
+}
+
+// placeOf returns a place of the source with the roots of a copy. In a copy a
+// place has no prefix.
+func (s *feed) placeOf(p trail.Place) discover.Place {
+	if s.IsCopy() {
+		p.Prefix = ""
+	}
+	return discover.Place{Place: p, Roots: s.Roots(p)}
+}
+
+// managementAccount returns the management account of an organization, "" where
+// it is not known, or for no organization.
+func (w *Worker) managementAccount(ctx context.Context, organization string) string {
+	if organization == "" || w.Management == nil {
+		return ""
+	}
+	return w.Management(ctx, organization)
 }
 
 func wanted(only []string, s string) bool { return len(only) == 0 || slices.Contains(only, s) }
 
 // follower returns the follower of a chain, made where needed.
-func (w *Worker) follower(s *source, name trail.Chain) *follower {
+func (w *Worker) follower(s *feed, name trail.Chain) *follower {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	id := s.Name + " " + headName(s, name)
@@ -176,7 +195,7 @@ func (w *Worker) follower(s *source, name trail.Chain) *follower {
 	return f
 }
 
-func (w *Worker) newFollower(s *source, name trail.Chain) *follower {
+func (w *Worker) newFollower(s *feed, name trail.Chain) *follower {
 	return &follower{
 		Worker: w, source: s, name: name, pace: maxPace, emitted: map[trail.Object]bool{}, bad: map[string]bool{}, repeated: map[string]string{},
 		known: map[trail.DigestKey]discover.Digest{}, waiting: map[trail.DigestKey][]func(error){}, hinted: map[trail.DigestKey]bool{},

@@ -17,13 +17,14 @@ import (
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
+	"github.com/trailseal/trailseal/internal/source"
 	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
 // Source is a source to try.
 type Source struct {
-	discover.Source
+	source.Source
 	Objects fetch.Objects
 	Keep    func(trail.Place) bool // as in discover.Finder
 	Since   time.Time              // logs before it are of no interest
@@ -49,13 +50,14 @@ const (
 
 // Try tries the source and returns the regions that it has folders of.
 func (s Source) Try(ctx context.Context) ([]Result, []string) {
+	s.Objects = s.View(s.Objects)
 	var unlistable atomic.Int64
 	finder := &discover.Finder{
 		Objects: s.Objects, Source: s.Source, Concurrency: 1, Keep: s.Keep,
-		Foreign:    func(trail.Place, trail.Object, string) {}, // the worker's to report
 		Unlistable: func(trail.Place, trail.Object, error) { unlistable.Add(1) },
 	}
-	places, err := finder.Places(ctx)
+	found, err := finder.Places(ctx)
+	places := found.Places
 	if err == nil && len(places) == 0 {
 		err = discover.ErrNothing
 	}
@@ -88,19 +90,11 @@ func (s Source) read(ctx context.Context, finder *discover.Finder, places []disc
 		if !p.Digests {
 			continue
 		}
-		chains, err := finder.Last(ctx, p.Place, s.Now.AddDate(0, 0, 1))
+		newest, ok, err := finder.Newest(ctx, s.Signed(), p, s.Now.AddDate(0, 0, 1))
 		if err != nil {
 			return []Result{s.failed(err, listBucket)}
 		}
-		newest := discover.Digest{}
-		for _, digests := range chains {
-			for _, d := range digests {
-				if d.End.After(newest.End) {
-					newest = d
-				}
-			}
-		}
-		if newest.End.IsZero() {
+		if !ok {
 			continue
 		}
 		digest, logs := s.readDigest(ctx, p, newest)
@@ -117,15 +111,16 @@ func (s Source) read(ctx context.Context, finder *discover.Finder, places []disc
 func (s Source) readDigest(ctx context.Context, p discover.Place, d discover.Digest) (Result, []trail.Object) {
 	fetcher := fetch.New(s.Objects, 1)
 	fetcher.Plain = s.IsCopy()
-	f, err := fetcher.Digest(ctx, d.Object())
-	r := Result{Detail: "read: " + d.Object().String()}
+	at := s.Locate(d.Object())[0]
+	f, err := fetcher.Digest(ctx, at)
+	r := Result{Detail: "read: " + at.String()}
 	switch {
 	case err != nil && !finding.IsFact(err):
 		return s.failed(err, getObject), nil
 	case err != nil:
 		r = Result{Note: true, Detail: "the newest digest is broken, which the worker will report: " + err.Error()}
 	case len(f.Digest.Logs) > 0:
-		return r, s.Locate(p.Place, f.Digest.Logs[0].Location())
+		return r, s.Locate(f.Digest.Logs[0].Location())
 	}
 	if o, err := s.firstLog(ctx, p, time.Time{}); err == nil && o.Key != "" {
 		return r, []trail.Object{o}
@@ -183,13 +178,15 @@ func (s Source) validation(ctx context.Context, places []discover.Place) []Resul
 // firstLog returns a place's first log file from the day of from on, one with
 // an empty key where there is none.
 func (s Source) firstLog(ctx context.Context, p discover.Place, from time.Time) (trail.Object, error) {
-	after := ""
-	if !from.IsZero() {
-		after = p.Day(trail.LogFolder, from)
-	}
-	for o, err := range s.Objects.List(ctx, s.Bucket, p.Folder(trail.LogFolder), after) {
-		if err != nil || !discover.IsMarker(o) {
-			return o, err
+	for _, root := range p.Roots {
+		after := ""
+		if !from.IsZero() {
+			after = root + p.Day(trail.LogFolder, from)
+		}
+		for o, err := range s.Objects.List(ctx, s.Signed(), root+p.Folder(trail.LogFolder), after) {
+			if err != nil || !discover.IsMarker(o) {
+				return o, err
+			}
 		}
 	}
 	return trail.Object{}, nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/preflight"
+	"github.com/trailseal/trailseal/internal/source"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
@@ -71,7 +72,7 @@ func TestTry(t *testing.T) {
 			c.Hours(2)
 			tt.change(w, c)
 			got, _ := preflight.Source{
-				Source: discover.Source{Bucket: bucket, Name: "s3://" + bucket}, Objects: w, Since: begin, Now: c.Now(),
+				Source: source.Source{Bucket: bucket, Name: "s3://" + bucket}, Objects: w, Since: begin, Now: c.Now(),
 				Keep: func(trail.Place) bool { return true },
 			}.Try(t.Context())
 			var lines []string
@@ -105,7 +106,7 @@ func TestRegions(t *testing.T) {
 		tr.Chain("111122223333", region, begin).Hours(1)
 	}
 	_, got := preflight.Source{
-		Source: discover.Source{Bucket: bucket}, Objects: w, Now: begin.Add(3 * time.Hour),
+		Source: source.Source{Bucket: bucket}, Objects: w, Now: begin.Add(3 * time.Hour),
 		Keep: func(p trail.Place) bool { return p.Region != "ap-south-1" },
 	}.Try(t.Context())
 	if want := []string{"eu-west-1", "us-east-1"}; !slices.Equal(got, want) {

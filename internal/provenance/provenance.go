@@ -94,5 +94,8 @@ func appendQuoted(dst []byte, s string) []byte {
 	return append(append(append(dst, '"'), s...), '"')
 }
 
+// Skip counts a record that gets no line.
+func (l *Log) Skip() { l.n++ }
+
 // Records returns how many records had their turn.
 func (l *Log) Records() int { return l.n }

@@ -65,6 +65,15 @@ func TestIDs(t *testing.T) {
 	}
 }
 
+// A record that gets no line keeps its number.
+func TestSkip(t *testing.T) {
+	l := newLog(true)
+	l.Skip()
+	if _, id, err := l.Line(nil, nil, []byte(`{}`)); err != nil || !strings.HasSuffix(string(id), "-1") || l.Records() != 2 {
+		t.Errorf("id %s, %d records, %v", id, l.Records(), err)
+	}
+}
+
 func TestNoObject(t *testing.T) {
 	l := newLog(false)
 	for _, record := range []string{`5`, `"x"`, `null`, `[]`, ``} {

@@ -33,6 +33,9 @@ const (
 	Invalid    State = "invalid"    // its digest is there and wrong
 	Unverified State = "unverified" // its digest could not be checked
 	NotDue     State = "not-due"    // its digest need not have arrived yet
+	Uncovered  State = "uncovered"  // no digest vouches for it: a coverage finding
+	NotBegun   State = "not-begun"  // before the chain began
+	Ended      State = "ended"      // after the acknowledged end of the chain
 )
 
 // Report is the result of one run.
@@ -49,6 +52,18 @@ type Report struct {
 	Counts     Counts               `json:"counts"`
 	Skipped    []string             `json:"skipped,omitempty"` // what was left out on request
 	Elapsed    float64              `json:"elapsed_seconds"`
+
+	Began      []ChainEnd     `json:"began,omitempty"`       // chains that began in the asked range
+	Ended      []ChainEnd     `json:"ended,omitempty"`       // chains whose end is acknowledged
+	Ends       []ChainEnd     `json:"-"`                     // every chain that has ended, for the file that acknowledges them
+	Notes      []finding.Note `json:"notes,omitempty"`       // neither wrong nor unverified
+	NotCovered []string       `json:"not_covered,omitempty"` // folders whose files no digest lists; no effect on the verdict
+	Omitted    []Omitted      `json:"omitted,omitempty"`     // what was counted and is not listed
+	AskAgain   *Range         `json:"ask_again,omitempty"`   // the range that a later run must ask again
+
+	// OriginalBucket is set where the source is a replica or an access point: the
+	// bucket that signed locations name.
+	OriginalBucket string `json:"original_bucket,omitempty"`
 }
 
 // Tool names the program that made a report.
@@ -75,6 +90,36 @@ type Chain struct {
 	Digests      Count     `json:"digests"`
 	Logs         Count     `json:"logs"`
 	Covered      []Segment `json:"covered"`
+}
+
+// ChainEnd is where a chain begins or ends.
+type ChainEnd struct {
+	Account      string    `json:"account"`
+	Region       string    `json:"region"`
+	Trail        string    `json:"trail"`
+	HomeRegion   string    `json:"home_region"`
+	Organization string    `json:"organization,omitempty"`
+	Prefix       string    `json:"prefix,omitempty"`
+	At           time.Time `json:"at"`
+}
+
+// Omitted counts findings, unverified entries or notes of one folder that are
+// not listed. One of Class, Reason and Kind is set. Entries that have no key are
+// counted by account and region. Where too many places have omitted entries, the
+// last places share one Omitted that names no place.
+type Omitted struct {
+	Class   finding.Class  `json:"class,omitempty"`
+	Reason  finding.Reason `json:"reason,omitempty"`
+	Kind    string         `json:"kind,omitempty"`
+	Account string         `json:"account,omitempty"`
+	Region  string         `json:"region,omitempty"`
+	Folder  string         `json:"folder,omitempty"` // s3://bucket/folder/, or the folder in a copy
+	Count   int            `json:"count"`
+
+	// Of unverified entries: the objects that they stand for, and how many of
+	// them are folders that could not be searched.
+	Objects int `json:"objects,omitzero"`
+	Folders int `json:"folders,omitzero"`
 }
 
 // Count tells objects by verdict: those that were listed are the sum.
@@ -110,32 +155,19 @@ type Key struct {
 	ValidTo     time.Time `json:"valid_to"`
 }
 
-// Counts are the sums over all chains.
+// Counts are the sums of a report.
 type Counts struct {
 	Chains        int   `json:"chains"`
 	Digests       Count `json:"digests"`
 	Logs          Count `json:"logs"`
-	Findings      int   `json:"findings"`
-	Unverified    int   `json:"unverified"`
+	Findings      int   `json:"findings"`           // with those that are not listed
+	Unverified    int   `json:"unverified"`         // entries, with those that are not listed
 	LogsListed    int   `json:"log_objects_listed"` // objects seen in log folders
 	InflatedBytes int64 `json:"inflated_bytes"`
-}
 
-// Conclude fills what follows from the rest: verdict and sums.
-func (r *Report) Conclude() {
-	r.Version = Version
-	r.Counts.Chains, r.Counts.Digests, r.Counts.Logs = len(r.Chains), Count{}, Count{}
-	for _, c := range r.Chains {
-		r.Counts.Digests.Add(c.Digests)
-		r.Counts.Logs.Add(c.Logs)
-	}
-	r.Counts.Findings, r.Counts.Unverified = len(r.Findings), len(r.Unverified)
-	switch {
-	case len(r.Findings) > 0:
-		r.Verdict = Findings
-	case len(r.Unverified) > 0 || r.Counts.Digests.Unverified > 0 || r.Counts.Logs.Unverified > 0:
-		r.Verdict = Incomplete
-	default:
-		r.Verdict = Intact
-	}
+	FindingsListed    int   `json:"findings_listed,omitzero"`    // set where fewer findings are listed than counted
+	UnverifiedObjects int   `json:"unverified_objects,omitzero"` // objects that could not be checked
+	UnverifiedFolders int   `json:"unverified_folders,omitzero"` // folders that could not be searched
+	UnprovenDigests   Count `json:"unproven_digests,omitzero"`   // in Digests, and in no chain: no proven chain has them
+	Litter            int   `json:"litter,omitzero"`             // files of desktops that were skipped
 }

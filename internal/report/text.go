@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -14,16 +16,22 @@ import (
 )
 
 // Text writes the report for people: the chains, what is wrong with the
-// evidence for it, what could not be checked, and the verdict as the last line.
+// evidence for it, what could not be checked, what else is worth knowing, and the
+// verdict as the last line.
 func (r *Report) Text(w io.Writer) error {
 	b := bufio.NewWriter(w)
-	fmt.Fprintf(b, "%s  from %s to %s\n\n", Quote(r.Source), stamp(r.Requested.Start), stamp(r.Requested.End))
+	fmt.Fprintf(b, "%s  from %s to %s\n", Quote(r.Source), stamp(r.Requested.Start), stamp(r.Requested.End))
+	if r.OriginalBucket != "" {
+		fmt.Fprintf(b, "original bucket: %s (signed locations name this bucket)\n", Quote(r.OriginalBucket))
+	}
+	fmt.Fprintln(b)
 	r.chains(b)
 	r.findings(b)
 	r.unverified(b)
-	for _, s := range r.Skipped {
-		fmt.Fprintf(b, "not checked, as asked: %s\n", s)
-	}
+	r.notes(b)
+	chainEnds(b, "BEGAN", "the oldest digest of the chain is a proven starting digest", r.Began)
+	chainEnds(b, "ENDED", "the end of the chain is acknowledged", r.Ended)
+	r.remarks(b)
 	fmt.Fprintln(b, r.Conclusion())
 	return b.Flush()
 }
@@ -36,7 +44,7 @@ func (r *Report) chains(b io.Writer) {
 		if c.Backfill {
 			name += " (backfill)"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", c.Account, c.Region, name, c.Digests.ratio(), c.Logs.ratio(), c.verifiedUntil(), c.hours())
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", Quote(c.Account), Quote(c.Region), Quote(name), c.Digests.ratio(), c.Logs.ratio(), c.verifiedUntil(), c.hours())
 	}
 	t.Flush()
 	fmt.Fprintln(b)
@@ -58,18 +66,23 @@ func (c Chain) verifiedUntil() string {
 	return "-"
 }
 
-// hours sums a chain's time up by state, the verified first.
+// hours sums a chain's time up by state. Each state that occurs is named, the
+// verified time first.
 func (c Chain) hours() string {
-	var sums []string
-	for _, state := range []State{Verified, Gap, Missing, Invalid, Unverified, NotDue} {
-		var d time.Duration
-		for _, s := range c.Covered {
-			if s.State == state {
-				d += s.End.Sub(s.Start)
-			}
+	total := map[State]time.Duration{}
+	for _, s := range c.Covered {
+		total[s.State] += s.End.Sub(s.Start)
+	}
+	states := []State{Verified, Gap, Missing, Invalid, Uncovered, Unverified, NotBegun, Ended, NotDue}
+	for _, s := range slices.Sorted(maps.Keys(total)) { // a report of a later version may have other states
+		if !slices.Contains(states, s) {
+			states = append(states, s)
 		}
-		if d > 0 {
-			sums = append(sums, span(d)+" "+string(state))
+	}
+	var sums []string
+	for _, s := range states {
+		if total[s] > 0 {
+			sums = append(sums, span(total[s])+" "+Quote(string(s)))
 		}
 	}
 	if len(sums) == 0 {
@@ -90,76 +103,43 @@ func span(d time.Duration) string {
 	return s
 }
 
-func (r *Report) findings(b io.Writer) {
-	if len(r.Findings) == 0 {
-		return
-	}
-	fmt.Fprintf(b, "FINDINGS (%d)\n", len(r.Findings))
-	for _, f := range r.Findings {
-		fmt.Fprintf(b, "%s  %s\n    %s\n", f.Class, subjectText(f.Subject), Quote(f.Detail))
-		for _, line := range evidence(f.Evidence) {
-			fmt.Fprintf(b, "    %s\n", line)
-		}
-	}
-	fmt.Fprintln(b)
-}
-
-// evidence returns the evidence as aligned lines. The string to sign and the
-// signature are left to the JSON form.
-func evidence(e finding.Evidence) []string {
-	var lines []string
-	add := func(name, value string) {
-		if value != "" {
-			lines = append(lines, fmt.Sprintf("%-12s %s", name, Quote(value)))
-		}
-	}
-	add("signed hash", e.Want)
-	add("hash found", e.Got)
-	add("fingerprint", e.Fingerprint)
-	add("digest", e.Digest)
-	if !e.From.IsZero() {
-		add("time", stamp(e.From)+" to "+stamp(e.To))
-	}
-	if v := e.Event; v != nil {
-		add("event", v.Name+" "+v.ID+" by "+v.Actor+" from "+v.From)
-		add("in", v.Log)
-	}
-	return lines
-}
-
-func (r *Report) unverified(b io.Writer) {
-	if len(r.Unverified) == 0 {
-		return
-	}
-	fmt.Fprintf(b, "UNVERIFIED (%d)\n", len(r.Unverified))
-	for _, u := range r.Unverified {
-		fmt.Fprintf(b, "%s  %s\n    %s\n", u.Reason, subjectText(u.Subject), Quote(u.Detail))
-	}
-	fmt.Fprintln(b)
-}
-
-// Conclusion returns the verdict as one line.
+// Conclusion returns the verdict as one line. The caller has called Conclude.
 func (r *Report) Conclusion() string {
 	c := r.Counts
 	sum := fmt.Sprintf("%d/%d digests and %d/%d log files valid in %s, %s", c.Digests.Valid, c.Digests.Listed(),
 		c.Logs.Valid, c.Logs.Listed(), count(c.Chains, "chain"), bytesText(c.InflatedBytes))
-	switch r.Verdict {
-	case Intact:
+	var unchecked []string
+	if c.UnverifiedObjects > 0 {
+		unchecked = append(unchecked, count(c.UnverifiedObjects, "object")+" could not be checked")
+	}
+	if c.UnverifiedFolders > 0 {
+		unchecked = append(unchecked, count(c.UnverifiedFolders, "folder")+" could not be searched")
+	}
+	switch {
+	case r.Verdict == Intact:
 		return "INTACT: " + sum
-	case Incomplete:
-		return fmt.Sprintf("INCOMPLETE: nothing wrong was found, %s could not be checked: %s", count(c.Unverified, "object"), sum)
+	case r.Verdict == Incomplete:
+		return fmt.Sprintf("INCOMPLETE: nothing wrong was found, %s: %s", strings.Join(unchecked, " and "), sum)
+	case c.Unverified > 0:
+		return fmt.Sprintf("FINDINGS: %s, and %s unverified: %s", number(c.Findings), number(c.Unverified), sum)
 	}
-	if c.Unverified > 0 {
-		return fmt.Sprintf("FINDINGS: %d, and %d unverified: %s", c.Findings, c.Unverified, sum)
-	}
-	return fmt.Sprintf("FINDINGS: %d: %s", c.Findings, sum)
+	return fmt.Sprintf("FINDINGS: %s: %s", number(c.Findings), sum)
 }
 
 func count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return number(n) + " " + what + "s"
+}
+
+// number writes n with commas: 3,512.
+func number(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }
 
 func bytesText(n int64) string {
@@ -173,7 +153,7 @@ func bytesText(n int64) string {
 	return fmt.Sprintf("%.1f GB read", float64(n)/unit/unit/unit)
 }
 
-// subjectText names the object, or else the chain and hour.
+// subjectText names the object, or else the chain.
 func subjectText(s finding.Subject) string {
 	if s.Key != "" {
 		if s.Bucket == "" {

@@ -1,8 +1,10 @@
 package testaws
 
 import (
+	"cmp"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -28,6 +30,14 @@ type Fault struct {
 	Status        int
 	Code, Message string
 	Empty         bool
+
+	// Page is answered instead of the result, as a proxy does it: HTML, with
+	// Status, or 200 without one, and without any header of the service.
+	Page string
+	// As and Without change a good result: its status becomes As, and it lacks
+	// the header Without. Without its Content-Length the body is chunked.
+	As      int
+	Without string
 
 	// After makes the operation take effect before Status or Reset lie about
 	// it. It takes effect in any case where only the body is cut or stalls.
@@ -72,6 +82,18 @@ func NoSuchBucket() Fault {
 
 // EmptyNotFound is a 404 without a body, as a proxy gives it.
 func EmptyNotFound() Fault { return Fault{Status: 404, Empty: true} }
+
+// ProxyPage is a page that a proxy gives in place of the service: with status
+// 200 one to log in at, with 404 or 502 one that says so.
+func ProxyPage(status int) Fault {
+	return Fault{Status: status, Page: "<!DOCTYPE html>\n<html><head><title>Proxy</title></head><body><h1>Welcome</h1></body></html>\n"}
+}
+
+// Partial is a whole result with the status of a part.
+func Partial() Fault { return Fault{As: http.StatusPartialContent} }
+
+// NoETag is a good result without its ETag.
+func NoETag() Fault { return Fault{Without: "Etag"} }
 
 // InternalError is S3's 500.
 func InternalError() Fault {
@@ -142,6 +164,10 @@ func (f *Fault) matches(c call) bool {
 
 // answer writes the fault's own answer.
 func (f Fault) answer(w http.ResponseWriter, c call) {
+	if f.Page != "" {
+		write(w, cmp.Or(f.Status, http.StatusOK), "text/html", []byte(f.Page))
+		return
+	}
 	if f.Empty {
 		w.Header().Set("Content-Length", "0")
 		w.WriteHeader(f.Status)
@@ -162,12 +188,34 @@ func reset(w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
-// wrap returns w, made to cut or stall the body where f says so.
+// wrap returns w, made to change the result where f says so.
 func (f Fault) wrap(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
+	if f.As != 0 || f.Without != "" {
+		w = &changed{ResponseWriter: w, f: f}
+	}
 	if f.CutBody == 0 && f.Stall == 0 {
 		return w
 	}
 	return &faulty{ResponseWriter: w, r: r, f: f}
+}
+
+// changed gives a good result another status, or takes a header away.
+type changed struct {
+	http.ResponseWriter
+	f Fault
+}
+
+func (w *changed) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *changed) WriteHeader(status int) {
+	if status == http.StatusOK {
+		status = cmp.Or(w.f.As, status)
+		w.Header().Del(w.f.Without)
+	}
+	w.ResponseWriter.WriteHeader(status)
+	if strings.EqualFold(w.f.Without, "Content-Length") {
+		_ = http.NewResponseController(w.ResponseWriter).Flush() // or net/http would count for us
+	}
 }
 
 // faulty relies on every answer being one Write with its Content-Length set.

@@ -2,6 +2,7 @@ package testaws
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"hash/crc32"
@@ -16,18 +17,22 @@ import (
 )
 
 // place returns the bucket and key of a request: in the path, or the bucket in
-// front of localhost.
-func place(r *http.Request) (bucket, key string) {
+// front of localhost. Of an access point it returns the bucket behind it.
+func (s *Server) place(r *http.Request) (bucket, key string) {
 	path := strings.TrimPrefix(r.URL.Path, "/")
 	host, _, err := net.SplitHostPort(r.Host)
 	if err != nil {
 		host = r.Host
 	}
+	label, _, _ := strings.Cut(host, ".")
+	if b, ok := s.AccessPoints[label]; ok {
+		return b, path
+	}
 	if b, ok := strings.CutSuffix(host, ".localhost"); ok {
 		return b, path
 	}
 	bucket, key, _ = strings.Cut(path, "/")
-	return bucket, key
+	return cmp.Or(s.AccessPoints[bucket], bucket), key
 }
 
 // s3Op names the operation. What the server does not do keeps its method and

@@ -42,6 +42,10 @@ type Server struct {
 	// account is in no organization.
 	Organization string
 
+	// AccessPoints maps aliases, and NAME-ACCOUNT of access points that have
+	// one, to buckets. A request names one in its path, or in front of any host.
+	AccessPoints map[string]string
+
 	// Regions maps buckets to where they lie. With StrictRegions a request
 	// that is signed for another region is sent away as S3 does.
 	Regions       map[string]string
@@ -80,7 +84,7 @@ func Start(w *testtrail.World) (*Server, error) {
 	}
 	s := &Server{
 		URL: "http://" + l.Addr().String(), World: w, Account: Account,
-		Regions: map[string]string{}, counts: map[string]int{}, done: make(chan error, 1),
+		Regions: map[string]string{}, AccessPoints: map[string]string{}, counts: map[string]int{}, done: make(chan error, 1),
 		sqs: queues{byName: map[string]*Queue{}, changed: make(chan struct{})},
 	}
 	s.server = &http.Server{Handler: s}
@@ -141,7 +145,7 @@ type call struct {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := newCall(r)
+	c := s.newCall(r)
 	s.mu.Lock()
 	s.counts[c.op]++
 	f := s.match(c)
@@ -150,13 +154,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler)
 	}
-	if f.After && (f.Reset || f.Status != 0) {
+	if f.After && (f.Reset || f.Status != 0 || f.Page != "") {
 		s.serve(&lost{header: http.Header{}}, r, c, f)
 	}
 	switch {
 	case f.Reset:
 		reset(w)
-	case f.Status != 0:
+	case f.Status != 0 || f.Page != "":
 		f.answer(f.wrap(w, r), c)
 	default:
 		s.serve(f.wrap(w, r), r, c, f)
@@ -179,7 +183,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, c call, f Fault) 
 
 // newCall names what a request asks for. The operation of a request that the
 // server does not know is its method and path.
-func newCall(r *http.Request) call {
+func (s *Server) newCall(r *http.Request) call {
 	c := call{region: signedRegion(r.Header.Get("Authorization"))}
 	if target := r.Header.Get("X-Amz-Target"); target != "" {
 		// The aws command writes CloudTrail's whole package name before it, the
@@ -196,7 +200,7 @@ func newCall(r *http.Request) call {
 		}
 		return c
 	}
-	c.bucket, c.key = place(r)
+	c.bucket, c.key = s.place(r)
 	c.op = s3Op(r, c)
 	if c.key == "" {
 		c.key = r.URL.Query().Get("prefix")

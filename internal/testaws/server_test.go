@@ -325,6 +325,9 @@ func TestFaults(t *testing.T) {
 		{"body cut", testaws.Fault{CutBody: 2}, 200, "he", io.ErrUnexpectedEOF},
 		{"body never cut to its whole", testaws.Fault{CutBody: 99}, 200, "hell", io.ErrUnexpectedEOF},
 		{"body stalls", testaws.Fault{Stall: 30 * time.Millisecond}, 200, "hello", nil},
+		{"a part", testaws.Partial(), 206, "hello", nil},
+		{"page of a proxy", testaws.ProxyPage(0), 200, testaws.ProxyPage(0).Page, nil},
+		{"404 of a proxy", testaws.ProxyPage(404), 404, testaws.ProxyPage(0).Page, nil},
 		{"delay", testaws.Fault{Delay: 30 * time.Millisecond}, 200, "hello", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -343,6 +346,50 @@ func TestFaults(t *testing.T) {
 				t.Errorf("afterwards: %+v", a)
 			}
 		})
+	}
+}
+
+// A header is missing in the answers that a fault chooses, and in no others.
+func TestMissingHeaders(t *testing.T) {
+	for name, fault := range map[string]testaws.Fault{"Etag": testaws.NoETag(), "Content-Length": {Without: "Content-Length"}} {
+		s := one(t)
+		fault.Times = 1
+		s.Fail(fault)
+		for _, want := range []bool{false, true} {
+			a := get(t, s.URL+"/b/k")
+			if a.status != 200 || a.body != "hello" || a.err != nil || (a.header.Get(name) != "") != want {
+				t.Errorf("%s: %+v", name, a)
+			}
+		}
+	}
+}
+
+// An access point is another way to a bucket, in the path or in front of a host.
+func TestAccessPoints(t *testing.T) {
+	s := one(t)
+	s.AccessPoints["ap-111122223333"] = "b"
+	host := strings.TrimPrefix(s.URL, "http://")
+	for _, c := range []struct {
+		path, host string
+		status     int
+	}{
+		{"/b/k", host, 200},
+		{"/ap-111122223333/k", host, 200},
+		{"/k", "ap-111122223333.s3-accesspoint.eu-central-1.amazonaws.com", 200},
+		{"/other-111122223333/k", host, 404},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+c.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = c.host
+		a, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Body.Close(); a.StatusCode != c.status {
+			t.Errorf("%s at %s: %d, want %d", c.path, c.host, a.StatusCode, c.status)
+		}
 	}
 }
 

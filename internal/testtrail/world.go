@@ -32,7 +32,7 @@ const (
 )
 
 // World is one AWS: its buckets, its keys and the trails that write to them.
-// It is a fetch.KeySource. Building it is for one goroutine; reading it for
+// It is a chain.KeySource. Building it is for one goroutine; reading it for
 // many.
 type World struct {
 	*Store
@@ -111,7 +111,7 @@ func (t *Trail) ARN(owner string) trail.ARN {
 	return trail.ARN{Partition: "aws", Region: t.HomeRegion, Account: owner, Name: t.Name}
 }
 
-// PublicKeys implements fetch.KeySource: every key of the region that is valid
+// PublicKeys implements chain.KeySource: every key of the region that is valid
 // at some time of the range.
 func (w *World) PublicKeys(_ context.Context, region string, from, to time.Time) (digest.KeySet, error) {
 	if w.KeysErr != nil {
@@ -143,7 +143,7 @@ func (w *World) signer(region string, p int64) *rsa.PrivateKey {
 		i = len(w.regions)
 		w.regions = append(w.regions, region)
 	}
-	return w.keys[(2*i+int(p%2))%keyCount]
+	return w.keys[(2*i+int(p&1))%keyCount]
 }
 
 // key returns the public key with which the region signs in a period.

@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/trailseal/trailseal/internal/fetch"
+	proof "github.com/trailseal/trailseal/pkg/chain"
+
 	"github.com/trailseal/trailseal/pkg/digest"
 )
 
@@ -17,7 +18,7 @@ const (
 // keyring holds public keys by fingerprint, as they were served: like the
 // reference it asks CloudTrail for the range and trusts the answer.
 type keyring struct {
-	source fetch.KeySource
+	source proof.KeySource
 	region string
 	keys   map[string]digest.Key
 }

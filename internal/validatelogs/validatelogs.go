@@ -21,6 +21,8 @@ import (
 	"io"
 	"time"
 
+	proof "github.com/trailseal/trailseal/pkg/chain"
+
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
@@ -59,7 +61,7 @@ func (r Result) Unverified() int {
 // Run validates and prints. It returns an error when it was stopped: no
 // listing, no keys, a cancelled ctx, a failing writer. No summary was printed
 // then. Objects that could not be read are in the result and stop nothing.
-func Run(ctx context.Context, objects fetch.Objects, keys fetch.KeySource, r Request, stdout, stderr io.Writer) (Result, error) {
+func Run(ctx context.Context, objects fetch.Objects, keys proof.KeySource, r Request, stdout, stderr io.Writer) (Result, error) {
 	t := &text{out: stdout, err: stderr, request: r}
 	t.begin()
 	w := newWalk(objects, keys, r)

@@ -7,6 +7,8 @@ import (
 	"iter"
 	"time"
 
+	proof "github.com/trailseal/trailseal/pkg/chain"
+
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/pkg/digest"
 	"github.com/trailseal/trailseal/pkg/trail"
@@ -36,7 +38,7 @@ type walk struct {
 	request Request
 }
 
-func newWalk(objects fetch.Objects, keys fetch.KeySource, r Request) *walk {
+func newWalk(objects fetch.Objects, keys proof.KeySource, r Request) *walk {
 	r.Concurrency = max(1, r.Concurrency)
 	return &walk{
 		objects: objects,

@@ -12,70 +12,68 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/trailseal/trailseal/internal/discover"
-	"github.com/trailseal/trailseal/internal/prove"
 	"github.com/trailseal/trailseal/internal/report"
+	"github.com/trailseal/trailseal/pkg/chain"
 	"github.com/trailseal/trailseal/pkg/digest"
 	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// gap is a time in which logging or validation was off, with the log files of
-// the last digests before it: the call that switched it off is in one of them,
-// if it was logged.
+// gap is a time in which logging or validation was off, with the log files of the
+// last digests before it: the call that switched it off is in one of them, if it
+// was logged.
 type gap struct {
-	chain    *chain
+	chain    *strands
 	from, to time.Time
-	logs     []placedLog       // owned by the walk until it has ended
-	events   [][]finding.Event // of each log, that switch the trail off
-	event    *finding.Event    // the last of them; nil where there is none
+	start    trail.Object // the starting digest after it
+	more     string       // what else is to be said
+	logs     []listedLog  // owned by the walk until it has ended
+	events   [][]finding.Event
+	event    *finding.Event // the last of them; nil where there is none
 }
 
-// placedLog is a listed log file and where it can lie.
-type placedLog struct {
-	digest.Log
+// listedLog is a listed log file and where it can lie.
+type listedLog struct {
+	log    digest.Log
 	places []trail.Object
 }
 
 // openGap notes that logging or validation was off.
-func (w *walk) openGap(from, to time.Time) {
-	if !to.After(w.Start) || !from.Before(w.End) {
+func (w *walk) openGap(c *strands, from, to time.Time, start trail.Object, more string) {
+	c.time.add(from, to, report.Gap)
+	if !to.After(w.r.cfg.Start) || !from.Before(w.r.cfg.End) || w.names.isSilent {
 		return
 	}
-	w.time.add(from, to, report.Gap)
-	if w.silent {
-		return
-	}
-	w.gap = &gap{chain: w.chain, from: from.UTC(), to: to.UTC()}
-	w.run.mu.Lock()
-	defer w.run.mu.Unlock()
-	w.gaps = append(w.gaps, w.gap)
+	w.gap = &gap{chain: c, from: from.UTC(), to: to.UTC(), start: start, more: more}
+	w.r.mu.Lock()
+	defer w.r.mu.Unlock()
+	w.r.gaps = append(w.r.gaps, w.gap)
 }
 
 // offerExplanation keeps the log files of a digest shortly before a gap.
-func (w *walk) offerExplanation(l discover.Digest, d *digest.Digest) {
+func (w *walk) offerExplanation(c *strands, s chain.Step) {
 	g := w.gap
-	if g == nil {
+	if g == nil || g.chain.root() != c.root() {
 		return
 	}
-	if g.from.Sub(d.End) >= 2*window {
+	if g.from.Sub(s.End) >= 2*window {
 		w.gap = nil
 		return
 	}
-	for _, log := range d.Logs {
-		if d.CheckLog(log, w.name.Place) == nil && w.mayFollow(log.Bucket) {
-			g.logs = append(g.logs, placedLog{log, w.Source.Locate(l.Chain.Place, log.Location())})
+	for _, log := range s.Digest.Logs {
+		if s.Digest.CheckLog(log, s.Place) == nil && w.r.mayFollow(log.Bucket) {
+			g.logs = append(g.logs, listedLog{log, w.r.cfg.Source.Locate(log.Location())})
 		}
 	}
 }
 
-// explain reports the gaps, each with the verified event that tells who did
-// it. The call is logged in the region it was made in, so a gap of another
-// region borrows the explanation of the same trail's gap of that time.
+// explain reports the gaps, each with the verified event that tells who did it.
+// The call is logged in the region where it was made, so a gap of another region
+// borrows the explanation of the same trail's gap of that time.
 func (r *run) explain(ctx context.Context) {
 	slices.SortFunc(r.gaps, compareGaps) // walks end in any order; what is borrowed depends on it
 	var reads errgroup.Group
-	reads.SetLimit(r.Concurrency)
+	reads.SetLimit(r.cfg.Concurrency)
 	for _, g := range r.gaps {
 		g.events = make([][]finding.Event, len(g.logs))
 		for i, l := range g.logs {
@@ -84,7 +82,7 @@ func (r *run) explain(ctx context.Context) {
 	}
 	_ = reads.Wait()
 	for _, g := range r.gaps {
-		g.event = g.culprit()
+		g.event = g.lastEvent()
 	}
 	for _, g := range r.gaps {
 		if g.event != nil {
@@ -96,29 +94,31 @@ func (r *run) explain(ctx context.Context) {
 }
 
 func compareGaps(a, b *gap) int {
-	m, n := a.chain.name, b.chain.name
-	return cmp.Or(a.from.Compare(b.from), cmp.Compare(m.Account, n.Account), cmp.Compare(m.Region, n.Region), cmp.Compare(m.Prefix, n.Prefix))
+	return cmp.Or(a.from.Compare(b.from), compareChains(a.chain.name, b.chain.name))
 }
 
 func (r *run) findGap(g *gap, e *finding.Event) {
-	detail := "logging or validation was off: nothing was digested"
-	if e != nil {
+	detail := "logging or validation was off: nothing was digested" + g.more
+	switch {
+	case e != nil && e.Possible:
+		detail += fmt.Sprintf("; possibly %s by %s (the owner of the organization's trail is not known: --management-account)", e.Name, e.Actor)
+	case e != nil:
 		detail += fmt.Sprintf("; %s by %s", e.Name, e.Actor)
 	}
-	n := g.chain.name
 	r.find(finding.Finding{
-		Class: finding.Gap, Detail: detail,
-		Subject:  finding.Subject{Account: n.Account, Region: n.Region, Trail: n.Trail, Bucket: r.Source.Bucket, Time: g.from},
-		Evidence: finding.Evidence{From: g.from, To: g.to, Event: e},
+		Class: finding.Gap, Detail: detail, Subject: r.chainSubject(g.chain, g.from),
+		Evidence: finding.Evidence{From: g.from, To: g.to, Event: e, Digest: g.start.String()},
 	})
 }
 
-// culprit returns the last event before a gap that switched the trail off.
-func (g *gap) culprit() *finding.Event {
+// lastEvent returns the last event before a gap that switched the trail off. One
+// that is known to concern the trail outweighs one that possibly does.
+func (g *gap) lastEvent() *finding.Event {
 	var last *finding.Event
 	for _, events := range g.events {
 		for _, e := range events {
-			if last == nil || e.Time.After(last.Time) {
+			switch {
+			case last == nil, last.Possible && !e.Possible, last.Possible == e.Possible && e.Time.After(last.Time):
 				last = &e
 			}
 		}
@@ -137,27 +137,37 @@ func (r *run) borrow(g *gap) *finding.Event {
 }
 
 // sameTrail reports whether two chains are written by one trail: accounts that
-// share a bucket can each have a trail of the same name, an organization's
-// trail writes for all of them.
+// share a bucket can each have a trail of the same name, an organization's trail
+// writes for all of them.
 func sameTrail(a, b trail.Chain) bool {
 	return a.Trail == b.Trail && a.HomeRegion == b.HomeRegion && a.Organization == b.Organization &&
 		(a.Account == b.Account || a.Organization != "")
 }
 
-// switchOffs reads a log file for events that switch a trail off. None of them
-// counts unless the whole file has the signed hash.
-func (r *run) switchOffs(ctx context.Context, l placedLog, name trail.Chain) []finding.Event {
+// switchOffs reads a log file for events that switch the trail of a chain off.
+// None of them counts unless the whole file has the signed hash.
+func (r *run) switchOffs(ctx context.Context, l listedLog, of trail.Chain) []finding.Event {
+	management := ""
+	if of.Organization != "" && r.cfg.Management != nil {
+		management = r.cfg.Management(ctx, of.Organization)
+	}
 	for _, at := range l.places {
 		var events []finding.Event
-		here := l.Log
+		here := l.log
 		here.Bucket, here.Object = at.Bucket, at.Key
 		reader := &eventReader{}
-		_, err := r.Fetcher.CopyLog(ctx, func() io.Writer {
+		_, err := r.cfg.Fetcher.CopyLog(ctx, func() io.Writer {
 			reader.end()
 			events = nil
 			return reader.begin(func(e trail.Event) {
-				if off, ok := prove.SwitchesOff(e); ok && off == name.Trail {
-					events = append(events, finding.Event{ID: e.ID(), Name: e.Name(), Time: e.Time(), Actor: e.Actor(), From: e.SourceIPAddress(), Log: at.String()})
+				off, ok := chain.SwitchOff(e)
+				if !ok {
+					return
+				}
+				if m := off.Of(of, management); m != chain.No {
+					events = append(events, finding.Event{
+						ID: e.ID(), Name: e.Name(), Time: e.Time(), Actor: e.Actor(), From: e.SourceIPAddress(), Log: at.String(), Possible: m == chain.Possible,
+					})
 				}
 			})
 		}, here)
@@ -165,8 +175,8 @@ func (r *run) switchOffs(ctx context.Context, l placedLog, name trail.Chain) []f
 		if err == nil {
 			return events
 		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return nil // told as the log's own finding already
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, digest.ErrModified) {
+			return nil // reported as the log's own
 		}
 	}
 	return nil
@@ -183,12 +193,10 @@ func (p *eventReader) begin(see func(trail.Event)) io.Writer {
 	p.w, p.done = w, make(chan struct{})
 	go func() {
 		defer close(p.done)
-		src := &bounded{r: r, left: maxRecord}
-		for record, err := range trail.Records(src) {
+		for record, err := range trail.Records(r) {
 			if err != nil {
-				break
+				continue
 			}
-			src.left = maxRecord
 			if e, err := trail.ParseEvent(record); err == nil {
 				see(e)
 			}
@@ -204,25 +212,4 @@ func (p *eventReader) end() {
 		<-p.done
 		p.w = nil
 	}
-}
-
-// maxRecord is more than CloudTrail's largest event has. The file is not proven
-// while it is parsed, and one that is a single string would fill the memory.
-const maxRecord = 4 << 20
-
-// bounded ends with an error once so many bytes were read since left was set.
-type bounded struct {
-	r    io.Reader
-	left int
-}
-
-var errRecord = errors.New("a record larger than any event")
-
-func (b *bounded) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, errRecord
-	}
-	n, err := b.r.Read(p)
-	b.left -= n
-	return n, err
 }

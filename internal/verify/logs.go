@@ -5,137 +5,269 @@ import (
 	"errors"
 	"hash/maphash"
 	"io/fs"
+	"strings"
 	"time"
 
-	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
+	"github.com/trailseal/trailseal/internal/report"
+	"github.com/trailseal/trailseal/pkg/chain"
 	"github.com/trailseal/trailseal/pkg/digest"
 	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// checkLogs hands every log that a proven digest lists to the checkers. It
-// waits while those are busy, and so holds the walk back.
-func (w *walk) checkLogs(ctx context.Context, l discover.Digest, d *digest.Digest, asked bool) {
-	signed := d.Location().String()
+// checkLogs hands every log that a trusted digest lists to the checkers. It waits
+// while those are busy, and so holds the walk back. The logs of a digest that was
+// not asked for are only remembered.
+func (w *walk) checkLogs(c *strands, s chain.Step, asked bool) {
+	d := s.Digest
+	by := w.scope.listed.digest(s.Ref)
 	for _, log := range d.Logs {
-		places := w.Source.Locate(l.Chain.Place, log.Location())
-		err := d.CheckLog(log, w.name.Place)
-		if !w.listed.add(places[0]) && err == nil {
-			err = errTwice
-		}
+		w.covers(c, log)
+		misplaced := d.CheckLog(log, s.Place)
+		before, seen := w.scope.listed.add(w.r.signedName(log.Location()), log.Hash, by, asked)
 		if !asked {
 			continue
 		}
-		w.Progress.LogsListed.Add(1)
-		c := logCheck{chain: w.chain, log: log, places: places, digest: signed, end: d.End}
+		check := logCheck{r: w.r, chain: c, log: log, places: w.r.cfg.Source.Locate(log.Location()), digest: d.Location(), end: d.End}
 		switch {
-		case err != nil:
-			c.wrong(finding.LogMisplaced, places[0], err, digest.Sum{})
-		case !w.mayFollow(log.Bucket):
-			w.countLog(0, 0, 1)
-			w.stayed(subject(w.name, log.Location(), c.time()))
-		case w.NoLogs:
+		case misplaced != nil:
+			w.r.cfg.Progress.LogsListed.Add(1)
+			check.wrong(finding.LogMisplaced, check.places[0], misplaced.Error(), digest.Sum{})
+		case seen && before.by == by:
+			w.r.cfg.Progress.LogsListed.Add(1)
+			check.wrong(finding.LogMisplaced, check.places[0], "listed more than once", digest.Sum{})
+		case seen && before.isSame(log.Hash):
+			w.r.noteTwice(check, w.scope.listed.digests[before.by].Object())
+			if !before.isChecked {
+				w.startCheck(check)
+			}
+		case seen:
+			w.r.cfg.Progress.LogsListed.Add(1)
+			check.wrong(finding.LogMisplaced, check.places[0], "listed by two digests with two hashes", digest.Sum{})
 		default:
-			w.logs.Go(func() { c.run(w.logCtx) })
+			w.startCheck(check)
 		}
 	}
 }
 
-var errTwice = errors.New("listed more than once")
+func (w *walk) startCheck(check logCheck) {
+	w.r.cfg.Progress.LogsListed.Add(1)
+	switch {
+	case !w.r.mayFollow(check.log.Bucket):
+		check.chain.countLogs(report.Count{Unverified: 1})
+		w.r.doubt(w.r.logCtx, check.subject(check.log.Location()), errStay, 1)
+	case w.r.cfg.NoLogs:
+	default:
+		w.r.logs.Go(func() { check.run(w.r.logCtx) })
+	}
+}
+
+// covers notes that the chain belongs to the place of a log file that it lists,
+// and that a digest lists files of a sibling folder.
+func (w *walk) covers(c *strands, log digest.Log) {
+	if k, err := trail.ParseLogKey(log.Object); err == nil {
+		if w.r.cfg.Source.IsCopy() {
+			k.Prefix = ""
+		}
+		c.places[k.Place] = true
+		return
+	}
+	w.r.mu.Lock()
+	defer w.r.mu.Unlock()
+	for folder := range w.r.siblings {
+		if strings.Contains("/"+log.Object, "/"+trail.Tail(folder)) {
+			w.r.siblings[folder] = true
+		}
+	}
+}
+
+// signedName returns what tells one signed object from another. A copy has
+// neither buckets nor prefixes.
+func (r *run) signedName(o trail.Object) trail.Object {
+	if !r.cfg.Source.IsCopy() {
+		return o
+	}
+	if tail := trail.Tail(o.Key); tail != "" {
+		return trail.Object{Key: tail}
+	}
+	return trail.Object{Key: o.Key}
+}
+
+// claim counts the logs that a digest lists which was not judged. They are said
+// with that digest, unless something proves more about them.
+func (w *walk) claim(c *strands, s chain.Step) int {
+	if s.Digest == nil || s.Verdict.Status != chain.Unverified {
+		return 0
+	}
+	for _, log := range s.Digest.Logs {
+		w.scope.claimed[w.scope.hash(w.r.signedName(log.Location()))] = struct{}{}
+	}
+	if w.r.cfg.NoLogs {
+		return 0
+	}
+	c.countLogs(report.Count{Unverified: len(s.Digest.Logs)})
+	return len(s.Digest.Logs)
+}
+
+// noteTwice notes a log that two digests list with one hash: CloudTrail may
+// deliver again.
+func (r *run) noteTwice(check logCheck, other trail.Object) {
+	r.collect.AddNote(finding.Note{
+		Kind: finding.ListedTwice, Subject: check.subject(check.log.Location()),
+		Detail: "two digests list it, with one hash", Digests: []string{check.digest.String(), other.String()},
+	})
+}
 
 // logCheck is the check of one listed log file.
 type logCheck struct {
-	*chain
+	r      *run
+	chain  *strands
 	log    digest.Log
-	places []trail.Object // where it can lie, the likeliest first
-	digest string         // the digest that lists it
+	places []trail.Object // where it can lie
+	digest trail.Object   // the digest that lists it
 	end    time.Time      // of that digest
 }
 
+// readLog is a file that can be the log, and what it holds.
+type readLog struct {
+	at  trail.Object
+	sum fetch.LogSum
+	err error
+}
+
+// run reads every file that can be the log. One with the signed hash is it, and
+// makes the log valid; a file with another content is a finding all the same.
 func (c logCheck) run(ctx context.Context) {
-	var (
-		sum fetch.LogSum
-		err error
-		at  trail.Object
-	)
-	for i, place := range c.places {
+	var all []readLog
+	isValid := false
+	for _, at := range c.places {
 		l := c.log
-		l.Bucket, l.Object = place.Bucket, place.Key
-		got, e := c.Fetcher.Log(ctx, l)
-		if i == 0 || !errors.Is(e, fs.ErrNotExist) {
-			sum, err, at = got, e, place
-		}
+		l.Bucket, l.Object = at.Bucket, at.Key
+		sum, err := c.r.cfg.Fetcher.Log(ctx, l)
+		c.r.countInflated(sum.Inflated)
+		isValid = isValid || err == nil
 		if !errors.Is(err, fs.ErrNotExist) {
-			break
+			all = append(all, readLog{at, sum, err})
 		}
 	}
-	c.Progress.Logs.Add(1)
-	c.Progress.InflatedBytes.Add(sum.Inflated)
-	c.chain.run.mu.Lock()
-	c.inflated += sum.Inflated
-	c.chain.run.mu.Unlock()
-	c.conclude(ctx, at, sum, err)
-}
-
-func (c logCheck) conclude(ctx context.Context, at trail.Object, got fetch.LogSum, err error) {
+	c.r.cfg.Progress.Logs.Add(1)
+	if len(all) == 0 {
+		all = append(all, readLog{at: c.places[0], err: fs.ErrNotExist})
+	}
+	isInvalid := false
+	for _, l := range all {
+		isInvalid = c.judge(ctx, l, isValid) || isInvalid
+	}
 	switch {
-	case err == nil:
-		c.countLog(1, 0, 0)
-	case errors.Is(err, digest.ErrModified):
-		c.wrong(finding.LogModified, at, errModified, got.Sum)
-	case errors.Is(err, fs.ErrNotExist):
-		c.wrong(finding.LogMissing, at, errGone, digest.Sum{})
-	case errors.Is(err, finding.ErrContainer):
-		c.wrong(finding.LogCorrupt, at, err, digest.Sum{})
+	case ctx.Err() != nil:
+	case isValid:
+		c.chain.countLogs(report.Count{Valid: 1})
+	case isInvalid:
+		c.chain.countLogs(report.Count{Invalid: 1})
 	default:
-		c.countLog(0, 0, 1)
-		c.doubt(ctx, subject(c.name, at, c.time()), err)
+		c.chain.countLogs(report.Count{Unverified: 1})
 	}
 }
 
-var (
-	errModified = errors.New("its content is not what was signed for")
-	errGone     = errors.New("listed, and not there")
-)
+// judge reports what is wrong with one file, and whether something is. isCopy says
+// that another file has the signed hash.
+func (c logCheck) judge(ctx context.Context, l readLog, isCopy bool) bool {
+	which := ""
+	if isCopy {
+		which = "a second copy: "
+	}
+	switch {
+	case l.err == nil:
+		return false
+	case errors.Is(l.err, digest.ErrModified):
+		c.find(finding.LogModified, l.at, which+"its content is not what was signed for", l.sum.Sum)
+	case errors.Is(l.err, fs.ErrNotExist):
+		c.find(finding.LogMissing, l.at, "listed, and not there", digest.Sum{})
+	case errors.Is(l.err, finding.ErrContainer):
+		c.find(finding.LogCorrupt, l.at, which+l.err.Error(), l.sum.Sum)
+	default:
+		c.r.doubt(ctx, c.subject(l.at), l.err, 1)
+		return false
+	}
+	return true
+}
 
-func (c logCheck) wrong(class finding.Class, at trail.Object, why error, got digest.Sum) {
-	c.countLog(0, 1, 0)
-	e := finding.Evidence{Want: c.log.Hash.String(), Digest: c.digest}
+// wrong reports a log that is not looked at, and counts it.
+func (c logCheck) wrong(class finding.Class, at trail.Object, why string, got digest.Sum) {
+	c.chain.countLogs(report.Count{Invalid: 1})
+	c.find(class, at, why, got)
+}
+
+func (c logCheck) find(class finding.Class, at trail.Object, why string, got digest.Sum) {
+	e := finding.Evidence{Want: c.log.Hash.String(), Digest: c.digest.String()}
 	if got != (digest.Sum{}) {
 		e.Got = got.String()
 	}
-	c.find(finding.Finding{Class: class, Subject: subject(c.name, at, c.time()), Detail: why.Error(), Evidence: e})
+	c.r.find(finding.Finding{Class: class, Subject: c.subject(at), Detail: why, Evidence: e})
 }
 
-// time returns the log's stamp, or its digest's end where its name has none.
-func (c logCheck) time() time.Time {
+// subject names a file that can be the log. Its time is the log's stamp, or the
+// end of the digest where the name does not have one.
+func (c logCheck) subject(at trail.Object) finding.Subject {
+	t := c.end
 	if k, err := trail.ParseLogKey(c.log.Object); err == nil {
-		return k.Stamp
+		t = k.Stamp
 	}
-	return c.end
+	return subject(c.chain.name, at, t)
 }
 
-// listedSet remembers which objects the digests of a scope list, eight bytes
-// each: a chain of years lists millions. The hash is seeded at random, so
-// nobody can choose a name that is taken for another.
+func (r *run) countInflated(n int64) {
+	r.cfg.Progress.InflatedBytes.Add(n)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.inflated += n
+}
+
+// listedSet remembers which objects the digests of a scope list, in few bytes
+// each: a chain of years lists millions. The hash is seeded at random, so nobody
+// can choose a name that is taken for another.
 type listedSet struct {
-	seed maphash.Seed
-	keys map[uint64]struct{}
+	seed    maphash.Seed
+	keys    map[uint64]listed
+	digests []chain.Ref // by number
 }
 
-func newListedSet() *listedSet {
-	return &listedSet{seed: maphash.MakeSeed(), keys: map[uint64]struct{}{}}
+// listed is what is remembered of a listed object.
+type listed struct {
+	sum       uint32 // the beginning of the signed hash
+	by        uint32 // the number of the digest
+	isChecked bool   // the digest was asked for
 }
 
-// add returns false if the object was there already.
-func (s *listedSet) add(o trail.Object) bool {
+func (l listed) isSame(sum digest.Sum) bool { return l.sum == prefixOf(sum) }
+
+func prefixOf(sum digest.Sum) uint32 {
+	return uint32(sum[0])<<24 | uint32(sum[1])<<16 | uint32(sum[2])<<8 | uint32(sum[3])
+}
+
+func newListedSet(seed maphash.Seed) *listedSet {
+	return &listedSet{seed: seed, keys: map[uint64]listed{}}
+}
+
+// digest returns the number of a digest.
+func (s *listedSet) digest(ref chain.Ref) uint32 {
+	s.digests = append(s.digests, ref)
+	return uint32(len(s.digests) - 1)
+}
+
+// add remembers an object and returns what was remembered of it before.
+func (s *listedSet) add(o trail.Object, sum digest.Sum, by uint32, isChecked bool) (before listed, seen bool) {
 	h := s.hash(o)
-	if _, there := s.keys[h]; there {
-		return false
+	before, seen = s.keys[h]
+	if !seen {
+		s.keys[h] = listed{prefixOf(sum), by, isChecked}
+	} else if isChecked && !before.isChecked {
+		now := before
+		now.isChecked = true
+		s.keys[h] = now
 	}
-	s.keys[h] = struct{}{}
-	return true
+	return before, seen
 }
 
 func (s *listedSet) has(o trail.Object) bool {

@@ -61,7 +61,7 @@ func TestLargeDigests(t *testing.T) {
 // that is planted there is found by the run of the stamp's day.
 func TestPlantedInTheFolderOfAnotherDay(t *testing.T) {
 	for _, days := range []int{-1, 0, 1} {
-		s := newSite(testtrail.Options{}, 40)
+		s := newSite(testtrail.Options{}, 60)
 		stamp := day.Add(12 * time.Hour)
 		k := trail.LogKey{Place: s.c.Place(), Stamp: stamp, Day: day.AddDate(0, 0, days), Unique: "abcdefghijklmnop"}
 		s.Put(bucket, k.String(), testtrail.Stored{Body: testtrail.Gzip(s.Log(1))})
@@ -118,7 +118,7 @@ func TestPlantedDigestsAreShortInTheReport(t *testing.T) {
 	s := newSite(testtrail.Options{}, 6)
 	for _, body := range []string{`{"` + long + `":1,"` + long + `":1}`, `{"` + long + `":{"a":[`, `{"awsAccountId":"\x` + long} {
 		s.Edit(bucket, s.c.Issued[3].Key, func(o *testtrail.Stored) { o.Body = testtrail.Gzip([]byte(body)) })
-		r := s.expect(t, "digest-corrupt d3")
+		r := s.expect(t, "UNVERIFIED no-signature l3.0\nchain-mismatch d3")
 		if n := len(r.Findings[0].Detail); n > 2000 {
 			t.Errorf("a detail of %d bytes", n)
 		}

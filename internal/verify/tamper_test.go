@@ -65,7 +65,7 @@ func TestTamper(t *testing.T) {
 			edit(s, s.c.Issued[3].Key, func([]byte) []byte {
 				return testtrail.Gzip(bytes.Replace(s.c.Issued[3].Body, []byte(`"SHA-256"`), []byte(`"SHA-256" `), 1))
 			})
-		}, "digest-signature d3"},
+		}, "UNVERIFIED no-signature l3.0\nchain-mismatch d3"},
 		{"digest: metadata gone", func(s *site) {
 			s.Edit(bucket, s.c.Issued[3].Key, func(o *testtrail.Stored) { o.Meta = nil })
 		}, "digest-signature d3"},
@@ -78,17 +78,17 @@ func TestTamper(t *testing.T) {
 		{"digest: other algorithm", func(s *site) {
 			s.Edit(bucket, s.c.Issued[3].Key, func(o *testtrail.Stored) { o.Meta[digest.MetaSignatureAlgorithm] = "none" })
 		}, "digest-signature d3"},
-		{"digest: gone", func(s *site) { s.Delete(bucket, s.c.Issued[3].Key) }, "digest-missing d3"},
+		{"digest: gone", func(s *site) { s.Delete(bucket, s.c.Issued[3].Key) }, "UNVERIFIED no-signature l3.0\ndigest-missing d3"},
 		{"digest: two neighbours gone", func(s *site) {
 			s.Delete(bucket, s.c.Issued[3].Key)
 			s.Delete(bucket, s.c.Issued[4].Key)
-		}, "digest-missing d3\ndigest-missing d4"},
+		}, "UNVERIFIED no-signature l3.0\nUNVERIFIED no-signature l4.0\ndigest-missing d3\ndigest-missing d4"},
 		{"digest: newest three gone", func(s *site) {
 			for i := 4; i <= 6; i++ {
 				s.Delete(bucket, s.c.Issued[i].Key)
 			}
 		}, "coverage 03:08-05:08"}, // grace: 2 h before now, 07:08
-		{"digest: oldest asked gone", func(s *site) { s.Delete(bucket, s.c.Issued[1].Key) }, "digest-missing d1"},
+		{"digest: oldest asked gone", func(s *site) { s.Delete(bucket, s.c.Issued[1].Key) }, "UNVERIFIED no-signature l1.1\ndigest-missing d1"},
 		{"digest: all gone", func(s *site) {
 			for _, d := range s.c.Issued {
 				s.Delete(bucket, d.Key)
@@ -96,11 +96,11 @@ func TestTamper(t *testing.T) {
 		}, "coverage 00:08-06:08"},
 		{"digest: truncated", func(s *site) {
 			edit(s, s.c.Issued[3].Key, func(b []byte) []byte { return b[:len(b)/2] })
-		}, "digest-corrupt d3"},
+		}, "UNVERIFIED no-signature l3.0\ndigest-corrupt d3"},
 		{"digest: trailing byte", func(s *site) { edit(s, s.c.Issued[3].Key, append0) }, "digest-corrupt d3"},
 		{"digest: no JSON", func(s *site) {
 			edit(s, s.c.Issued[3].Key, func([]byte) []byte { return testtrail.Gzip([]byte("[]")) })
-		}, "digest-corrupt d3"},
+		}, "UNVERIFIED no-signature l3.0\nchain-mismatch d3"},
 		{"digest: duplicate member, signed", func(s *site) {
 			d := s.c.Issued[6]
 			s.c.SignBody(d, append([]byte(`{"awsAccountId":"999999999999",`), d.Body[1:]...))
@@ -108,7 +108,7 @@ func TestTamper(t *testing.T) {
 		{"digest: another hour's, moved here", func(s *site) {
 			o, _ := s.Stored(bucket, s.c.Issued[2].Key)
 			s.Put(bucket, s.c.Issued[3].Key, o)
-		}, "digest-moved d3"},
+		}, "UNVERIFIED no-signature l3.0\nchain-mismatch d3"},
 		{"digest: another account's chain, moved here", func(s *site) {
 			other := s.trail.Chain("444455556666", region, day)
 			other.Hours(6)
@@ -117,13 +117,13 @@ func TestTamper(t *testing.T) {
 				s.Put(bucket, s.c.Issued[i].Key, o)
 			}
 			s.cfg.Accounts = []string{account}
-		}, "digest-moved d1\ndigest-moved d2\ndigest-moved d3\ndigest-moved d4\ndigest-moved d5\ndigest-moved d6"},
+		}, "coverage 00:08-06:08\ncoverage 00:08-06:08\ndigest-moved d1\ndigest-moved d2\ndigest-moved d3\ndigest-moved d4\ndigest-moved d5\ndigest-moved d6"},
 		{"digest: signed for another account", func(s *site) {
 			s.c.ReissueFrom(6, func(d *testtrail.Doc) { d.Account = "444455556666" })
 		}, "digest-moved d6"},
 		{"digest: substituted, validly signed", func(s *site) {
 			s.c.Reissue(3, func(d *testtrail.Doc) { d.Logs = d.Logs[:1] })
-		}, "chain-mismatch d3"},
+		}, "UNVERIFIED no-signature l3.0\nchain-mismatch d3"},
 		{"digest: planted key", func(s *site) {
 			s.Put(bucket, s.c.Place().Day(trail.DigestFolder, day)+"111122223333_CloudTrail-Digest_us-east-1_main_us-east-1_99999999T999999Z.json.gz", testtrail.Stored{Body: []byte("x")})
 		}, "foreign-object AWSLogs/111122223333/CloudTrail-Digest/us-east-1/2026/03/01/111122223333_CloudTrail-Digest_us-east-1_main_us-east-1_99999999T999999Z.json.gz"},
@@ -189,7 +189,7 @@ func TestTamper(t *testing.T) {
 		}, ""},
 		{"fault: digest throttled", func(s *site) {
 			s.Fail(bucket, s.c.Issued[3].Key, &testtrail.Fault{Err: fmt.Errorf("get: %w", finding.ErrThrottled)})
-		}, "UNVERIFIED throttled d3"},
+		}, "UNVERIFIED no-signature l3.0\nUNVERIFIED throttled d3"},
 		{"fault: no keys", func(s *site) { s.KeysErr = errors.New("timeout") },
 			"UNVERIFIED no-keys d1\nUNVERIFIED no-keys d2\nUNVERIFIED no-keys d3\nUNVERIFIED no-keys d4\nUNVERIFIED no-keys d5\nUNVERIFIED no-keys d6"},
 	}

@@ -1,13 +1,21 @@
 package verify
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"maps"
+	"path"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/report"
+	"github.com/trailseal/trailseal/internal/source"
+	"github.com/trailseal/trailseal/pkg/chain"
 	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
@@ -16,40 +24,83 @@ import (
 // time, made while the chains are walked: its pages come one after the other.
 type logObjects struct {
 	place  discover.Place
+	folder string // the place's log folder that is listed
 	found  chan foundObject
 	cancel context.CancelFunc
 }
 
 type foundObject struct {
 	trail.Object
-	err error // the last
+	isOdd bool  // it does not lie in the folder of a day
+	err   error // the last of its part of the listing
 }
 
-// aheadObjects is how many objects such a listing may be ahead: about a
-// megabyte of them.
+// aheadObjects is how many objects such a listing may be ahead: about a megabyte
+// of them.
 const aheadObjects = 4096
 
-// listLogs begins to list a place. A log's folder may be that of the day before
-// or after its stamp. Within a folder the names sort by stamp, so no more is
-// listed of those two days than what is asked for. Its owner calls stop.
-func (r *run) listLogs(ctx context.Context, p discover.Place) *logObjects {
+// listLogs begins to list a log folder of a place: the folders of the range's
+// days, of the day before and the day after, and what lies beside such folders. A
+// log's folder may be that of the day before or after its stamp. Names sort by
+// stamp within a folder, so no more is listed of the first and last folder than
+// what is asked for. Its owner calls stop.
+func (r *run) listLogs(ctx context.Context, p discover.Place, folder string) *logObjects {
 	ctx, cancel := context.WithCancel(ctx)
-	l := &logObjects{place: p, found: make(chan foundObject, aheadObjects), cancel: cancel}
-	first, past := logBefore(p.Place, r.Start, -1), logBefore(p.Place, r.End.Add(time.Minute), 1)
-	go func() {
-		defer close(l.found)
-		for o, err := range r.Fetcher.Objects.List(ctx, r.Source.Bucket, p.Folder(trail.LogFolder), first) {
-			if err == nil && o.Key >= past {
-				return
-			}
-			select {
-			case l.found <- foundObject{o, err}:
-			case <-ctx.Done():
-				return
-			}
+	l := &logObjects{place: p, folder: folder, found: make(chan foundObject, aheadObjects), cancel: cancel}
+	send := func(o foundObject) error {
+		select {
+		case l.found <- o:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
 		}
+	}
+	var parts sync.WaitGroup
+	parts.Go(func() { r.listDays(ctx, l, send) })
+	parts.Go(func() { r.listOdd(ctx, l, send) })
+	go func() {
+		parts.Wait()
+		close(l.found)
 	}()
 	return l
+}
+
+// listDays sends the objects in the folders of days.
+func (r *run) listDays(ctx context.Context, l *logObjects, send func(foundObject) error) {
+	root := strings.TrimSuffix(l.folder, l.place.Folder(trail.LogFolder))
+	first, past := "", l.folder+"9999/"
+	if !r.cfg.AllFolders {
+		first = root + logBefore(l.place.Place, r.cfg.Start, -1)
+		past = root + logBefore(l.place.Place, r.cfg.End.Add(time.Minute), 1)
+	}
+	for o, err := range r.cfg.Fetcher.Objects.List(ctx, r.cfg.Source.Signed(), l.folder, first) {
+		if err == nil && o.Key >= past || send(foundObject{Object: o, err: err}) != nil || err != nil {
+			return
+		}
+	}
+}
+
+// listOdd sends the objects that do not lie in the folder of a day.
+func (r *run) listOdd(ctx context.Context, l *logObjects, send func(foundObject) error) {
+	bucket := r.cfg.Source.Signed()
+	first, last := r.cfg.Start.Add(-24*time.Hour), r.cfg.End.Add(24*time.Hour)
+	err := r.finder.Odd(ctx, bucket, l.folder, first, last, func(o trail.Object) error {
+		if !strings.HasSuffix(o.Key, "/") {
+			return send(foundObject{Object: o, isOdd: true})
+		}
+		for below, err := range r.cfg.Fetcher.Objects.List(ctx, bucket, o.Key, "") {
+			if err != nil {
+				return err
+			}
+			if err := send(foundObject{Object: below, isOdd: true}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		_ = send(foundObject{isOdd: true, err: err})
+	}
 }
 
 // stop ends the listing and waits for it.
@@ -59,117 +110,370 @@ func (l *logObjects) stop() {
 	}
 }
 
-// checkUnlisted looks at every object that can hold log files of the asked
-// time: is it in a digest?
-func (r *run) checkUnlisted(ctx context.Context, l *logObjects, chains []*chain, listed *listedSet) {
-	p := l.place
-	judge := newStampJudge(r, chains)
-	seen, reported := 0, false
-	for o := range l.found {
-		if o.err != nil {
-			at := trail.Object{Bucket: r.Source.Bucket, Key: p.Folder(trail.LogFolder)}
-			r.doubt(ctx, subject(trail.Chain{Place: p.Place}, at, r.Start), o.err)
-			break
-		}
-		seen++
-		if discover.IsMarker(o.Object) || listed.has(trail.Object{Bucket: o.Bucket, Key: o.Key}) {
-			continue
-		}
-		k, err := trail.ParseLogKey(o.Key)
-		switch {
-		case err != nil || k.Place != p.Place:
-			r.foreign(p.Place, o.Object, "in a log folder, and named like no log file of it")
-		case judge.known(k.Stamp):
-			r.unlisted(p.Place, o.Object, k.Stamp)
-		case len(chains) == 0 && len(r.Trails) == 0 && !reported && !k.Stamp.Before(r.Start) && k.Stamp.Before(r.End):
-			reported = true // once is enough
-			r.absent(p.Account, p.Region, "log files, and no digest chain: is log file validation switched on?")
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.logObjects += seen
-}
-
-// logBefore returns a key that sorts before all logs with a stamp from the
-// minute of t on, in the folder of a day that is some days away from the stamp.
+// logBefore returns a key that sorts before all logs with a stamp from the minute
+// of t on, in the folder of a day that is some days away from the stamp.
 func logBefore(p trail.Place, t time.Time, days int) string {
 	k := trail.LogKey{Place: p, Stamp: t, Day: t.UTC().AddDate(0, 0, days)}
 	return strings.TrimSuffix(k.String(), ".json.gz")
 }
 
-func (r *run) unlisted(p trail.Place, o trail.Object, stamp time.Time) {
-	r.find(finding.Finding{
-		Class: finding.LogUnlisted, Detail: "in a verified hour, and in no digest of it or its neighbours: planted, or written while validation was off",
-		Subject: finding.Subject{Account: p.Account, Region: p.Region, Bucket: o.Bucket, Key: o.Key, Time: stamp},
-	})
+// unlisted judges the objects of a scope's log folders that no trusted digest
+// lists.
+type unlisted struct {
+	r     *run
+	scope *scope
+	spans map[*strands][]report.Segment // of each chain, in order; made anew when more digests are read
+
+	doubts   map[placeHour]*tally   // not judged, by place and hour
+	coverage map[trail.Place]*tally // of places without a chain
 }
 
-// stampJudge tells whether all digests that could list a log of some stamp
-// were read and proven. A log can be listed an hour before or after the one
-// its stamp lies in.
-type stampJudge struct {
-	chains [][]report.Segment // in order, without overlaps
+type placeHour struct {
+	place trail.Place
+	hour  int64
 }
 
-// edge is how far a log's stamp can be from the time of its delivery, with
-// some to spare: it is rounded up to five minutes.
-const edge = 10 * time.Minute
+// tally counts objects of one kind.
+type tally struct {
+	count       int
+	first       trail.Object // the first by key
+	from, until time.Time    // their stamps
+	why         string
+}
 
-func newStampJudge(r *run, chains []*chain) stampJudge {
-	var j stampJudge
-	for _, c := range chains {
-		if !c.name.Backfill {
-			if c.silent && !slices.ContainsFunc(c.time.segments, func(s report.Segment) bool { return s.State == report.Verified }) {
-				continue // planted names; of an asked trail they are findings
+func (t *tally) add(o trail.Object, stamp time.Time, why string) {
+	if t.count++; t.count == 1 || o.Key < t.first.Key {
+		t.first, t.why = o, why
+	}
+	if t.from.IsZero() || stamp.Before(t.from) {
+		t.from = stamp
+	}
+	if stamp.After(t.until) {
+		t.until = stamp
+	}
+}
+
+// checkUnlisted looks at every object that can hold log files of the asked time:
+// does a digest list it?
+func (r *run) checkUnlisted(ctx context.Context, s *scope, listings []*logObjects) {
+	u := &unlisted{r: r, scope: s, doubts: map[placeHour]*tally{}, coverage: map[trail.Place]*tally{}}
+	seen := 0
+	for _, l := range listings {
+		isTold := false
+		for o := range l.found {
+			if o.err != nil {
+				if ctx.Err() == nil && !isTold {
+					isTold = true
+					r.unsearched.Store(true)
+					r.doubt(ctx, subject(trail.Chain{Place: l.place.Place}, trail.Object{Bucket: r.cfg.Source.Signed(), Key: l.folder}, r.cfg.Start), o.err, 0)
+				}
+				continue
 			}
-			all := timeline{segments: slices.Concat(c.time.segments, c.starts.segments)}
-			j.chains = append(j.chains, all.within(r.Start.Add(-lookBack), r.End.Add(lookBack)))
+			if discover.IsMarker(o.Object) || r.finder.IsExcepted(o.Key) {
+				continue
+			}
+			seen++
+			u.object(ctx, l, o)
 		}
 	}
-	return j
+	u.conclude()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.logObjects += seen
 }
 
-// known reports whether at least one chain is verified around the stamp and no
-// chain is in doubt there.
-func (j stampJudge) known(stamp time.Time) bool {
-	known := false
-	for _, span := range j.chains {
-		switch around(span, stamp) {
-		case report.Verified:
-			known = true
-		case report.Missing, report.Invalid, report.Unverified:
-			return false
+// object judges one object of a log folder.
+func (u *unlisted) object(ctx context.Context, l *logObjects, o foundObject) {
+	root := strings.TrimSuffix(l.folder, l.place.Folder(trail.LogFolder))
+	key := o.Key[len(root):]
+	if u.r.cfg.Source.IsCopy() {
+		key, _ = source.Logical(key)
+	}
+	signed := trail.Object{Bucket: o.Bucket, Key: key}
+	if u.scope.listed.has(u.r.signedName(signed)) {
+		return
+	}
+	k, err := trail.ParseLogKey(key)
+	if o.isOdd || err != nil || k.Place != l.place.Place {
+		u.foreign(l, o, key)
+		return
+	}
+	if !u.isAsked(k) || !k.Stamp.Before(u.r.due()) {
+		return
+	}
+	// A log that was delivered late is listed by a digest of its folder's day.
+	last := k.Stamp
+	if end := k.Day.Add(24 * time.Hour); !k.Day.Equal(k.Stamp.Truncate(24*time.Hour)) && end.After(last) {
+		last = end
+		u.readBetween(ctx, later(k.Stamp, k.Day.Add(-maxLate)), end)
+		if u.scope.listed.has(u.r.signedName(signed)) {
+			return
 		}
 	}
-	return known
+	u.judge(l.place.Place, o.Object, k.Stamp, last)
 }
 
-// around returns the heaviest state within a window of the stamp; NotDue where
-// some of that time is not covered at all. While validation was off nothing
-// was listed, so a gap nearby is no matter.
-func around(span []report.Segment, stamp time.Time) report.State {
-	from, to := stamp.Add(-window), stamp.Add(window)
+// maxLate is how long after its time CloudTrail may deliver a log file (User
+// Guide, "CloudTrail log file delivery": it retries for 30 days).
+const maxLate = 31 * 24 * time.Hour
+
+// isAsked reports whether an object belongs to the range: by its stamp and, where
+// its folder is another day's, by that day.
+func (u *unlisted) isAsked(k trail.LogKey) bool {
+	in := func(from, to time.Time) bool { return from.Before(u.r.cfg.End) && to.After(u.r.cfg.Start) }
+	return in(k.Stamp, k.Stamp.Add(1)) ||
+		!k.Day.Equal(k.Stamp.Truncate(24*time.Hour)) && in(k.Day, k.Day.Add(24*time.Hour))
+}
+
+// foreign reports an object that does not belong where it lies. One with the name
+// of a log file of another time is left to the run of that time.
+func (u *unlisted) foreign(l *logObjects, o foundObject, key string) {
+	why := "in a log folder, and not named like a log file of it"
+	if o.isOdd {
+		why = "beside the folders of the days"
+	}
+	if t, ok := stampIn(path.Base(key)); ok && o.isOdd && (!t.Before(u.r.cfg.End) || t.Before(u.r.cfg.Start)) {
+		return
+	}
+	u.r.find(finding.Finding{Class: finding.ForeignObject, Detail: why, Subject: subject(trail.Chain{Place: l.place.Place}, o.Object, o.Modified)})
+}
+
+var stampForm = regexp.MustCompile(`_(\d{8}T\d{4}Z)_`)
+
+// stampIn returns the stamp in the name of a log file, wherever it lies.
+func stampIn(name string) (time.Time, bool) {
+	m := stampForm.FindStringSubmatch(name)
+	if m == nil {
+		return time.Time{}, false
+	}
+	t, err := time.Parse("20060102T1504Z", m[1])
+	return t, err == nil
+}
+
+// folderDay returns the day in whose folder an object lies.
+func folderDay(key string) (time.Time, bool) {
+	parts := strings.Split(key, "/")
+	if len(parts) < 4 {
+		return time.Time{}, false
+	}
+	t, err := time.Parse("2006/01/02", strings.Join(parts[len(parts)-4:len(parts)-1], "/"))
+	return t, err == nil
+}
+
+// readBetween reads the digests of the scope's chains from one time to another, as
+// far as they were not read before.
+func (u *unlisted) readBetween(ctx context.Context, from, to time.Time) {
+	s := u.scope
+	more := extent{lower: earlier(from.Add(-window), s.read.lower), upper: later(to.Add(lookAhead), s.read.upper)}
+	if more.lower.Equal(s.read.lower) && more.upper.Equal(s.read.upper) {
+		return
+	}
+	s.read = more
+	u.spans = nil
+	for _, w := range s.walks {
+		if err := w.extend(ctx, more); err != nil {
+			return
+		}
+	}
+}
+
+// slot is what a log's stamp is rounded up to: it lies at most so long after the
+// delivery. edge is that with some to spare.
+const (
+	slot = 5 * time.Minute
+	edge = 2 * slot
+)
+
+// standing is what the digests of one chain say of a log that none of them lists.
+type standing int
+
+const (
+	absent  standing = iota // the chain had not begun, or its end is acknowledged
+	over                    // the chain has ended, which is reported as such
+	off                     // logging or validation was off
+	proven                  // the chain is proven around the time
+	inDoubt                 // some digest of the time is missing, wrong, not read, or still to come
+)
+
+// judge says what an unlisted object is. It is planted only by proof: some chain
+// of its place is proven from its stamp to last, and none is in doubt.
+func (u *unlisted) judge(p trail.Place, o trail.Object, stamp, last time.Time) {
+	s := u.scope
+	count := map[standing]int{}
+	why, by := "", (*strands)(nil)
+	for _, c := range u.chainsOf(p) {
+		st, reason := u.standing(c, stamp, last)
+		count[st]++
+		switch {
+		case st == inDoubt && why == "":
+			why = fmt.Sprintf("chain %s: %s", c.name, reason)
+		case st == proven && by == nil:
+			by = c
+		}
+	}
+	if count[inDoubt] == 0 && len(s.unreadBackfill.within(stamp.Add(-edge), stamp.Add(edge))) > 0 {
+		count[inDoubt]++
+		why = "a backfill digest of that time was not read"
+	}
+	switch {
+	case count[off] > 0:
+	case !s.isComplete && count[inDoubt] == 0:
+		u.doubt(p, o, stamp, "a digest folder of the account and region was not listed")
+	case count[inDoubt] > 0:
+		u.doubt(p, o, stamp, why)
+	case count[proven] > 0 && count[over] > 0:
+		u.doubt(p, o, stamp, "another chain of the place ended before")
+	case count[proven] > 0:
+		u.r.find(finding.Finding{
+			Class: finding.LogUnlisted, Subject: subject(trail.Chain{Place: p}, o, stamp),
+			Detail:   "the digests around it are proven, and none lists it: planted, or written while validation was off",
+			Evidence: finding.Evidence{Digest: u.digestAt(by, stamp)},
+		})
+	case count[over] > 0: // the end of the chain is the finding
+	case s.unread[p]:
+		u.doubt(p, o, stamp, "no digest of the place was proven")
+	case !s.told[p]:
+		if u.coverage[p] == nil {
+			u.coverage[p] = &tally{}
+		}
+		u.coverage[p].add(o, stamp, "")
+	}
+}
+
+// digestAt names the digest of a chain that should list a log with a stamp.
+func (u *unlisted) digestAt(c *strands, stamp time.Time) string {
+	end := c.newest.Add(-c.newest.Sub(stamp) / window * window)
+	return chain.Ref{DigestKey: c.name.Digest(end), Bucket: u.r.cfg.Source.Signed()}.Object().String()
+}
+
+func (u *unlisted) doubt(p trail.Place, o trail.Object, stamp time.Time, why string) {
+	key, _ := source.Logical(o.Key)
+	if _, claimed := u.scope.claimed[u.scope.hash(u.r.signedName(trail.Object{Bucket: o.Bucket, Key: key}))]; claimed {
+		return // said with the digest that lists it
+	}
+	at := placeHour{p, stamp.Truncate(time.Hour).Unix()}
+	if u.doubts[at] == nil {
+		u.doubts[at] = &tally{}
+	}
+	u.doubts[at].add(o, stamp, why)
+}
+
+// chainsOf returns the chains that belong to a place.
+func (u *unlisted) chainsOf(p trail.Place) (chains []*strands) {
+	for _, w := range u.scope.walks {
+		for _, c := range w.chains {
+			if c.joined == nil && !c.name.Backfill && c.places[p] {
+				chains = append(chains, c)
+			}
+		}
+	}
+	return chains
+}
+
+// spanOf returns what is known of a chain's time.
+func (u *unlisted) spanOf(c *strands) []report.Segment {
+	if u.spans == nil {
+		u.spans = map[*strands][]report.Segment{}
+	}
+	span, ok := u.spans[c]
+	if !ok {
+		all := timeline{segments: slices.Concat(c.time.segments, c.starts.segments)}
+		span = all.within(time.Unix(0, 0), u.r.cfg.Now.Add(lookAhead))
+		u.spans[c] = span
+	}
+	return span
+}
+
+// standing says how a chain stands to a log with a stamp that can have been
+// delivered until last.
+func (u *unlisted) standing(c *strands, stamp, last time.Time) (standing, string) {
+	switch {
+	case !c.began.IsZero() && !stamp.Add(edge).After(c.began.Add(-window)):
+		return absent, ""
+	case !stamp.Before(c.newest.Add(slot)) && u.r.due().After(c.newest):
+		if u.r.isAcknowledged(c) {
+			return absent, ""
+		}
+		return over, ""
+	}
+	from, to := stamp.Add(-window), last.Add(window)
+	if !c.began.IsZero() && from.Before(c.began.Add(-window)) {
+		from = c.began.Add(-window)
+	}
+	at, st := from, proven
+	why := ""
+	span := u.spanOf(c)
 	i, _ := slices.BinarySearchFunc(span, from, func(s report.Segment, t time.Time) int {
 		if s.End.After(t) {
 			return 1
 		}
 		return -1
 	})
-	state, at := report.NotDue, from
 	for ; i < len(span) && span[i].Start.Before(to); i++ {
 		s := span[i]
 		if s.Start.After(at) {
-			return report.NotDue
+			break
 		}
 		at = s.End
-		distant := !s.End.After(stamp.Add(-edge)) || !s.Start.Before(stamp.Add(edge))
-		if weight(s.State) > weight(state) && !(distant && s.State == report.Gap) {
-			state = s.State
+		switch s.State {
+		case report.Verified:
+		case report.Gap: // while validation was off nothing was listed, so a gap nearby is no matter
+			if s.End.After(stamp.Add(-edge)) && s.Start.Before(stamp.Add(edge)) {
+				return off, ""
+			}
+		default:
+			st, why = inDoubt, fmt.Sprintf("the digest of %s is %s", between(s.Start, s.End), s.State)
 		}
 	}
 	if at.Before(to) {
-		return report.NotDue
+		return inDoubt, "no digest is proven for " + between(at, to)
 	}
-	return state
+	return st, why
+}
+
+// conclude reports what was counted.
+func (u *unlisted) conclude() {
+	for at, t := range u.doubts {
+		hour := time.Unix(at.hour, 0).UTC()
+		u.r.collect.AddUnverified(finding.Unverified{
+			Reason: finding.NoSignature, Subject: subject(trail.Chain{Place: at.place}, t.first, hour), Objects: t.count,
+			Detail: fmt.Sprintf("%s with stamps of this hour in no proven digest; the first is named here; %s", objects(t.count), t.why),
+		})
+	}
+	for _, p := range slices.SortedFunc(maps.Keys(u.coverage), func(a, b trail.Place) int {
+		return cmp.Compare(a.Folder(trail.LogFolder), b.Folder(trail.LogFolder))
+	}) {
+		t := u.coverage[p]
+		why := "log files, and no digest chain: is log file validation switched on?"
+		if len(u.chainsOf(p)) > 0 {
+			why = "log files in a time for which the place has no digest chain: is log file validation switched on?"
+		}
+		u.r.absent(p.Account, p.Region, fmt.Sprintf("%s (%s, %s; the first is %s)", why, objects(t.count), between(t.from, t.until), t.first))
+	}
+}
+
+func objects(n int) string {
+	if n == 1 {
+		return "1 object"
+	}
+	return fmt.Sprintf("%d objects", n)
+}
+
+// span2 names a range of time for people.
+func between(from, to time.Time) string {
+	return fmt.Sprintf("%s to %s", from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339))
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }

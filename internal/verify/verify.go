@@ -1,29 +1,35 @@
-// Package verify proves the trails of a bucket or of a folder: it finds the
-// digest chains, walks each from its newest digest to its oldest, checks every
-// log file that they list, and looks for what no digest lists.
+// Package verify proves the trails of a bucket or of a folder. Run tells the
+// story:
 //
-//	discover ──> places (prefix, organization, account, region)
-//	list     ──> chains (trail, home region) with the ends of their digests
-//	walk     ──> each digest: container, place, key, signature, link, window
-//	logs     ──> each listed log: place, container, hash        (in parallel)
-//	unlisted ──> each object of the log folders: is it listed?
-//	explain  ──> each gap: which verified event tells who switched logging off?
+//	discover ──> places: account and region
+//	names    ──> what the listings of a place's digest folders call digests
+//	walk     ──> chains: each trusted digest leads to the one before it (pkg/chain)
+//	logs     ──> each listed log file: place, container, hash        (in parallel)
+//	unlisted ──> each object of the log folders: does a trusted digest list it?
+//	cover    ──> each asked hour of a chain: who vouches for it?
+//	explain  ──> each gap: which verified event switched logging off?
 //
-// A walk is sequential, since each digest vouches for the one before it; what
-// it needs is fetched ahead, and the logs are checked beside it.
+// # Words
 //
-// The package turns facts into findings and reasons into UNVERIFIED. It never
-// calls a failure to read tampering, never calls valid what was not read, and
-// never lets an object that is not proven steer it: where a digest fails, the
-// walk goes on by the names of the listing.
+// A name is what a listing shows. It proves nothing: it is looked at and, where it
+// is not proven, reported. A strand is a run of digests that name each other. A
+// chain is made of strands that follow each other. A place is the part of a
+// source where one account's files of one region lie; the chain belongs to every
+// place where its trusted digests lie or list log files. A chain is in doubt at a
+// time that none of its trusted digests covers.
+//
+// # What it never does
+//
+// It never calls a failure to read tampering and never calls valid what was not
+// read. A name that is not proven is not a neighbour, opens no gap, makes no hour
+// due, and casts no doubt on time that trusted digests cover.
 package verify
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,32 +37,49 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/trailseal/trailseal/internal/discover"
+	"github.com/trailseal/trailseal/internal/ended"
 	"github.com/trailseal/trailseal/internal/fetch"
-	"github.com/trailseal/trailseal/internal/prove"
 	"github.com/trailseal/trailseal/internal/report"
+	"github.com/trailseal/trailseal/internal/source"
+	"github.com/trailseal/trailseal/pkg/chain"
+	"github.com/trailseal/trailseal/pkg/digest"
 	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// window is the length of a digest's hour.
-const window = time.Hour
+// window is the length of time that a digest covers.
+const window = chain.Window
+
+// lookAhead is how far beyond the asked range the names of digests are read: the
+// first trusted one there repeats the signature of the last digest in the range.
+const lookAhead = 5 * window / 2
 
 // Config says what to verify and how.
 type Config struct {
-	Source     discover.Source
+	Source     source.Source
 	Start, End time.Time // asked range, in delivery time
 	Now        time.Time
 	Grace      time.Duration // how late the newest digest may be
 
-	Accounts, Regions, Trails      []string // only these; empty: all
-	ExpectAccounts, ExpectRegions  []string // their absence is a finding
-	NoLogs, NoUnlisted, StayInside bool
-	Concurrency                    int
+	Accounts, Regions, Trails                   []string // only these; empty: all
+	ExpectAccounts, ExpectRegions, ExpectTrails []string // their absence is a finding
+	Except                                      []string // prefixes of keys that are left out
+	Ended                                       ended.List
+	AllFolders                                  bool // list the day folders outside of the range, too
+	NoLogs, NoUnlisted, StayInside              bool
+	Concurrency                                 int
+	Limits                                      report.Limits
+	// Management returns the management account of an organization, "" where it
+	// is not known. It may be nil.
+	Management func(ctx context.Context, organization string) string
 
 	Fetcher  *fetch.Fetcher
-	Keys     fetch.KeySource
+	Keys     chain.KeySource
 	KeysFrom string    // what to call the key source in the report
 	Progress *Progress // may be nil
+	// Litter returns how many files of desks a folder holds that were passed over.
+	// It may be nil.
+	Litter func() int
 }
 
 // Progress counts what is under way. Run adds to it; anyone may read it at any
@@ -70,90 +93,113 @@ type Progress struct {
 	Findings      atomic.Int64
 }
 
-// ErrNotDue: in the asked time no digest is there and none had to be, so that
-// nothing was proven and nothing is wrong.
+// ErrNotDue says that nothing was proven and nothing is wrong: in the asked time
+// there is no digest, and none is due.
 var ErrNotDue = errors.New("no digest is due in the asked time yet")
 
-// Run verifies and reports. An error means that nothing can be said: the
-// source could not be listed at all, or ctx ended. Whatever else fails is in
-// the report.
+// Run verifies and reports. An error means that nothing can be said: the source
+// could not be listed at all, or ctx ended. Whatever else fails is in the report.
 func Run(ctx context.Context, c Config) (*report.Report, error) {
 	if c.Progress == nil {
 		c.Progress = new(Progress)
 	}
 	r := newRun(ctx, c)
-	places, err := r.finder.Places(ctx)
-	if err == nil && len(places) == 0 && len(r.unverified) == 0 {
-		err = fmt.Errorf("look into %s: %w", r.Source.Name, discover.ErrNothing)
+	found, err := r.finder.Places(ctx)
+	if err == nil && len(found.Places) == 0 && len(found.Accounts) == 0 && !r.unsearched.Load() {
+		err = fmt.Errorf("look into %s: %w", c.Source.Name, discover.ErrNothing)
 	}
 	if err != nil {
 		return nil, err
 	}
-	r.expect(places)
-	if err := r.walkAll(ctx, scopes(places)); err != nil {
+	if err := r.walkAll(ctx, scopesOf(found.Places)); err != nil {
 		return nil, err
 	}
 	r.explain(ctx)
-	r.expectTrails()
-	for _, c := range r.chains {
-		c.cover()
-	}
+	r.cover()
+	r.expect(found)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	out := r.report()
-	if out.Verdict == report.Intact && out.Counts.Digests.Valid == 0 {
-		return nil, fmt.Errorf("verify %s: %w", r.Source.Name, ErrNotDue)
+	if out.Verdict == report.Intact && out.Counts.Digests.Valid == 0 && len(out.Began)+len(out.Ended) == 0 {
+		return nil, fmt.Errorf("verify %s: %w", c.Source.Name, ErrNotDue)
 	}
 	return out, nil
 }
 
-// placesAtOnce bounds the chains under way, and with them the digests that are
+// scopesAtOnce bounds the scopes under way, and with them the digests that are
 // held in memory.
-const placesAtOnce = 24
+const scopesAtOnce = 24
 
 // run is one verification under way.
 type run struct {
-	Config
+	cfg      Config
 	finder   *discover.Finder
-	quiet    *discover.Finder // for places that finder has looked at, or that are not the source's
-	keys     *prove.Keyring
+	keys     *chain.Keyring
+	collect  *report.Collector
 	underWay int             // scopes that are walked at once
 	logs     *fetch.Workers  // every log check under way
-	logCtx   context.Context // of those: it outlives the walks
+	logCtx   context.Context // of those: they outlive the walks
+
+	unsearched atomic.Bool // some folder was not listed
+	trusted    atomic.Bool // some digest lies where it was signed for
 
 	mu         sync.Mutex // guards what follows
-	findings   []finding.Finding
-	unverified []finding.Unverified
-	chains     []*chain
+	chains     []*strands
+	unproven   []*strands // names of digests that belong to no chain
+	more       report.Count
 	gaps       []*gap
+	used       map[string]digest.Key // keys that verified something, by region and fingerprint
+	siblings   map[string]bool       // CloudTrail's other folders: whether a digest lists a file of it
+	hidden     map[trail.Place]bool  // accounts whose digest folder was not listed
+	movedFrom  map[string]int        // digests that were signed for another bucket, by that bucket
+	began      []report.ChainEnd
+	ended      []report.ChainEnd
+	ends       []report.ChainEnd // chains that ended before what is due, acknowledged or not
+	notDue     bool
 	logObjects int
 	inflated   int64
 }
 
 func newRun(ctx context.Context, c Config) *run {
-	r := &run{Config: c, keys: prove.NewKeyring(c.Keys, c.Start, c.End, time.Now), logs: fetch.NewWorkers(c.Concurrency), logCtx: ctx}
-	finder := discover.Finder{
-		Objects: c.Fetcher.Objects, Source: c.Source, Concurrency: c.Concurrency,
+	r := &run{
+		cfg: c, keys: chain.NewKeyring(c.Keys, c.Start, c.End, time.Now), collect: report.NewCollector(c.Limits),
+		logs: fetch.NewWorkers(c.Concurrency), logCtx: ctx,
+		used: map[string]digest.Key{}, siblings: map[string]bool{}, hidden: map[trail.Place]bool{}, movedFrom: map[string]int{},
+	}
+	// What is read is named as it was signed, wherever it lies.
+	objects := *c.Fetcher
+	objects.Objects = c.Source.View(c.Fetcher.Objects)
+	r.cfg.Fetcher = &objects
+	r.finder = &discover.Finder{
+		Objects: objects.Objects, Source: c.Source, Concurrency: min(c.Concurrency, 64), Except: c.Except,
 		Keep: func(p trail.Place) bool {
-			return wanted(c.Accounts, p.Account) && (p.Region == "" || wanted(c.Regions, p.Region))
+			return isWanted(c.Accounts, p.Account) && (p.Region == "" || isWanted(c.Regions, p.Region))
 		},
 		Foreign: r.foreign,
 		Unlistable: func(p trail.Place, folder trail.Object, err error) {
-			r.doubt(ctx, subject(trail.Chain{Place: p}, folder, r.Start), err)
+			r.unsearched.Store(true)
+			r.doubt(ctx, subject(trail.Chain{Place: p}, folder, c.Start), err, 0)
+			if p.Account != "" && strings.Contains(folder.Key, "/"+trail.DigestFolder+"/") {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				r.hidden[trail.Place{Organization: p.Organization, Account: p.Account}] = true
+			}
+		},
+		Sibling: func(folder trail.Object) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.siblings[folder.Key] = r.siblings[folder.Key]
 		},
 	}
-	quiet := finder
-	quiet.Foreign = func(trail.Place, trail.Object, string) {}
-	r.finder, r.quiet = &finder, &quiet
 	return r
 }
 
-// walkAll walks the scopes side by side and waits for their logs.
+// walkAll verifies the scopes side by side and waits for their logs.
 func (r *run) walkAll(ctx context.Context, all []scope) error {
-	r.underWay = max(1, min(len(all), placesAtOnce))
+	r.underWay = max(1, min(len(all), scopesAtOnce))
 	walks, walkCtx := errgroup.WithContext(ctx)
-	walks.SetLimit(placesAtOnce)
+	walks.SetLimit(scopesAtOnce)
 	for _, s := range all {
 		walks.Go(func() error { return r.scope(walkCtx, s) })
 	}
@@ -162,111 +208,63 @@ func (r *run) walkAll(ctx context.Context, all []scope) error {
 	return err
 }
 
-// scope verifies everything of one account and region.
-func (r *run) scope(ctx context.Context, s scope) error {
-	chains, ok := r.list(ctx, s)
-	var listings []*logObjects
-	for _, p := range s.places {
-		if ok && !r.NoUnlisted && p.Logs {
-			l := r.listLogs(ctx, p)
-			defer l.stop()
-			listings = append(listings, l)
-		}
-	}
-	listed := newListedSet()
-	for _, c := range chains {
-		c.listed = listed
-		if err := c.walk(ctx); err != nil {
-			return err
-		}
-	}
-	for _, l := range listings {
-		r.checkUnlisted(ctx, l, chains, listed)
-	}
-	for _, c := range chains {
-		c.listed = nil // only the walk needs it
-	}
-	return ctx.Err()
-}
-
 func (r *run) find(f finding.Finding) {
-	r.Progress.Findings.Add(1)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.findings = append(r.findings, f)
+	r.cfg.Progress.Findings.Add(1)
+	r.collect.Add(f)
 }
 
-// doubt records what could not be checked, unless the run itself is over.
-func (r *run) doubt(ctx context.Context, s finding.Subject, err error) {
-	if ctx.Err() != nil {
-		return
+// doubt records what was not checked, unless the run itself is over. An entry
+// stands for as many objects.
+func (r *run) doubt(ctx context.Context, s finding.Subject, err error, objects int) {
+	if ctx.Err() == nil {
+		r.collect.AddUnverified(finding.Unverified{Reason: finding.ReasonOf(err), Subject: s, Detail: err.Error(), Objects: objects})
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.unverified = append(r.unverified, finding.Unverified{Reason: finding.ReasonOf(err), Subject: s, Detail: err.Error()})
 }
 
-// subject names an object of a place. In a copy the bucket is not known.
+// subject names an object of a chain. In a copy the bucket is not known.
 func subject(c trail.Chain, o trail.Object, t time.Time) finding.Subject {
 	return finding.Subject{Account: c.Account, Region: c.Region, Trail: c.Trail, Bucket: o.Bucket, Key: o.Key, Time: t.UTC()}
 }
 
-// report puts the result together, in an order that does not depend on timing.
-func (r *run) report() *report.Report {
+// foreign reports what does not belong where it lies. In a digest folder, that is
+// said only of the days around the range: the whole folder is listed.
+func (r *run) foreign(p trail.Place, o trail.Object, why string) {
+	if t, ok := folderDay(o.Key); ok && !r.cfg.AllFolders && !r.inFolders(t) {
+		return
+	}
+	r.find(finding.Finding{Class: finding.ForeignObject, Detail: why, Subject: subject(trail.Chain{Place: p}, o, o.Modified)})
+}
+
+// inFolders reports whether the folder of a day is among those that are listed:
+// those of the range, and the day before and after.
+func (r *run) inFolders(day time.Time) bool {
+	return day.After(r.cfg.Start.Add(-48*time.Hour)) && day.Before(r.cfg.End.Add(24*time.Hour))
+}
+
+// due returns the end of the asked time for which digests must be there.
+func (r *run) due() time.Time {
+	if due := r.cfg.Now.Add(-r.cfg.Grace); due.Before(r.cfg.End) {
+		return due
+	}
+	return r.cfg.End
+}
+
+// use notes the key that verified a digest.
+func (r *run) use(region string, k digest.Key) {
+	if k.Fingerprint == "" {
+		return
+	}
+	k.Region = region
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := &report.Report{
-		Source: r.Source.Name, Requested: report.Range{Start: r.Start.UTC(), End: r.End.UTC()},
-		Chains: []report.Chain{}, Findings: r.findings, Unverified: r.unverified, Keys: r.usedKeys(),
-	}
-	shared := false
-	for _, c := range r.chains {
-		if c.silent {
-			shared = shared || c.doubtful()
-		} else {
-			out.Chains = append(out.Chains, c.result())
-		}
-	}
-	slices.SortFunc(out.Chains, func(a, b report.Chain) int {
-		return cmp.Or(cmp.Compare(a.Organization, b.Organization), cmp.Compare(a.Account, b.Account), cmp.Compare(a.Region, b.Region),
-			cmp.Compare(a.Trail, b.Trail), cmp.Compare(a.HomeRegion, b.HomeRegion), cmp.Compare(a.Prefix, b.Prefix), compareBool(a.Backfill, b.Backfill))
-	})
-	slices.SortFunc(out.Findings, finding.Compare)
-	slices.SortFunc(out.Unverified, finding.CompareUnverified)
-	if out.Findings == nil {
-		out.Findings = []finding.Finding{}
-	}
-	if out.Unverified == nil {
-		out.Unverified = []finding.Unverified{}
-	}
-	out.Counts.LogsListed, out.Counts.InflatedBytes = r.logObjects, r.inflated
-	if r.NoLogs {
-		out.Skipped = append(out.Skipped, "the content of log files (--no-logs)")
-	}
-	if r.NoUnlisted {
-		out.Skipped = append(out.Skipped, "objects that no digest lists (--no-unlisted)")
-	}
-	if shared {
-		out.Skipped = append(out.Skipped, "objects that no digest lists, in hours in which another trail of the same folder is not proven (--trail)")
-	}
-	out.Conclude()
-	return out
+	r.used[region+" "+k.Fingerprint] = k
 }
 
-func (r *run) usedKeys() []report.Key {
-	keys := []report.Key{}
-	for _, k := range r.keys.Used() {
-		keys = append(keys, report.Key{Region: k.Region, Fingerprint: k.Fingerprint, From: r.KeysFrom, ValidFrom: k.From, ValidTo: k.To})
+// moved notes that a digest with a good signature was signed for another bucket.
+func (r *run) moved(bucket string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.movedFrom) < 100 {
+		r.movedFrom[bucket]++
 	}
-	return keys
-}
-
-func compareBool(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case b:
-		return -1
-	}
-	return 1
 }

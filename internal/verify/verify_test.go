@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/report"
+	"github.com/trailseal/trailseal/internal/source"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/internal/verify"
 )
@@ -38,7 +38,7 @@ func newSite(o testtrail.Options, hours int) *site {
 	s.c = s.trail.Chain(account, region, day)
 	s.c.Hours(hours)
 	s.cfg = verify.Config{
-		Source: discover.Source{Bucket: s.trail.Bucket, Name: "s3://" + s.trail.Bucket},
+		Source: source.Source{Bucket: s.trail.Bucket, Name: "s3://" + s.trail.Bucket},
 		Start:  s.c.Issued[0].End, End: s.c.Now(), Now: s.c.Now().Add(time.Hour), Grace: 2 * time.Hour,
 		Concurrency: 8, Keys: w, KeysFrom: "test",
 	}

@@ -2,330 +2,491 @@ package verify
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"iter"
 	"slices"
 	"time"
 
-	"github.com/trailseal/trailseal/internal/discover"
-	"github.com/trailseal/trailseal/internal/fetch"
-	"github.com/trailseal/trailseal/internal/prove"
 	"github.com/trailseal/trailseal/internal/report"
+	"github.com/trailseal/trailseal/pkg/chain"
 	"github.com/trailseal/trailseal/pkg/digest"
 	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// walk goes along one chain, newest digest first. Two things say what comes
-// next: the name that the last proven digest gives its predecessor, and the
-// listing. A proven name is followed; the listing fetches ahead, and shows
-// what no name leads to.
+// walk finds the chains among the names of one trail. Two things say what comes
+// next: the name that the last trusted digest gives its predecessor, and the
+// listing. A signed name is followed wherever it leads; a name of the listing is
+// only where a strand can begin.
 type walk struct {
-	*chain
-	todo   []discover.Digest // by the listing, newest first, not yet taken
-	next   func() (discover.Digest, fetched, bool)
-	stop   func()
-	places map[trail.Object]bool // listed so far: a bucket and a digest folder
-
-	newer     *digest.Digest // the digest just taken, when it is proven
-	unproven  *digest.Digest // the digest just taken, when it is not
-	top       time.Time      // the end of the digest just taken, proven or not
-	restarted bool           // it was a proven starting digest
-	blind     bool           // it could not be read: what it names is not known
-	gap       *gap           // waiting for the logs that may explain it
-	anyProven bool           // some digest of the chain was
+	r       *run
+	scope   *scope
+	names   *names
+	chains  []*strands     // that began in these names
+	repeats *chain.Repeats // signatures that untrusted digests repeat
+	ahead   *ahead
+	again   []chain.Ref // trusted digests that a walk passed by: other strands begin there
+	strays  []stray     // names in the range that are not proven
+	stray   *strands    // counts them
+	gap     *gap        // waits for the logs that may explain it
+	unread  *chain.Step // the oldest name that was not judged and that nothing trusted names
 }
 
-func (c *chain) walk(ctx context.Context) error {
-	w := &walk{chain: c, places: map[trail.Object]bool{}}
-	for _, l := range c.items {
-		w.places[folderOf(l.Bucket, l.Chain.Place)] = true
-	}
-	w.todo = c.selected()
-	c.Progress.DigestsListed.Add(int64(len(w.todo)))
-	w.fetchAhead(ctx)
-	defer func() { w.stop() }()
-	for ctx.Err() == nil && w.step(ctx) {
-	}
-	if w.blind { // the chain may go on where only that digest knows
-		w.time.add(w.Start, w.top, report.Unverified)
+// stray is a name that is not proven.
+type stray struct {
+	end   time.Time
+	state report.State
+}
+
+// extent is the time whose digests are read. Names above are not looked at; a
+// walk stops at the first digest that ends at lower or before.
+type extent struct {
+	lower, upper time.Time
+	// isSilent says that nothing is reported: the digests are read for what they
+	// list.
+	isSilent bool
+}
+
+func (r *run) newWalk(s *scope, n *names) *walk {
+	w := &walk{r: r, scope: s, names: n, repeats: chain.NewRepeats()}
+	w.stray = &strands{name: n.trail, isSilent: n.isSilent}
+	w.stray.name.Account, w.stray.name.Region = s.account, s.region
+	w.ahead = &ahead{r: r, names: n, isDone: s.isWalked, listed: map[site]bool{}}
+	return w
+}
+
+// pass walks everything in an extent: the names above the range until one is
+// trusted, those of the range, and below it as far as is needed to know what came
+// before.
+func (w *walk) pass(ctx context.Context, e extent) error {
+	w.ahead.onPassed = w.passed(ctx, e)
+	todo := w.names.between(e.lower, e.upper)
+	w.r.cfg.Progress.DigestsListed.Add(int64(len(todo)))
+	w.ahead.begin(ctx, todo, aheadMost)
+	defer func() { w.ahead.stop() }()
+	for ctx.Err() == nil {
+		ref, ok := w.take(ctx)
+		if !ok {
+			break
+		}
+		w.strand(ctx, nil, ref, nil, e)
 	}
 	return ctx.Err()
 }
 
-// aheadMost and aheadLeast bound the digests that are fetched ahead in one
-// chain; aheadTotal is shared by the chains under way.
-const (
-	aheadTotal = 256
-	aheadMost  = 64
-	aheadLeast = 4
-)
-
-func (w *walk) fetchAhead(ctx context.Context) {
-	n := min(max(aheadTotal/w.underWay, aheadLeast), aheadMost)
-	w.next, w.stop = iter.Pull2(fetch.Ahead(ctx, n, slices.Values(w.todo), w.get))
-}
-
-// take returns the next digest of the listing. A large one is read only now;
-// done lets go of it.
-func (w *walk) take(ctx context.Context) (l discover.Digest, got fetched, done func()) {
-	l, got, _ = w.next()
-	w.todo = w.todo[1:]
-	done = func() {}
-	if got.later {
-		got.file, done, got.err = w.Fetcher.Turn(ctx, got.at)
+// lookBack reads names below an extent, newest first, until it is known what came
+// before each chain: whether logging was off before a starting digest, or which
+// hours are missing before a broken strand. A trail without any chain so far may
+// have ended before the range: its newest trusted digest says when.
+func (w *walk) lookBack(ctx context.Context, e extent) error {
+	if !w.needsOlder() {
+		return nil
 	}
-	return l, got, done
+	w.ahead.onPassed = w.passed(ctx, extent{isSilent: true})
+	w.ahead.begin(ctx, w.names.between(time.Time{}, e.lower), 1)
+	defer func() { w.ahead.stop() }()
+	for ctx.Err() == nil && w.needsOlder() {
+		ref, ok := w.take(ctx)
+		if !ok {
+			break
+		}
+		w.strand(ctx, nil, ref, nil, extent{lower: ref.End, upper: ref.End, isSilent: true})
+	}
+	return ctx.Err()
 }
 
-// step takes one digest and reports whether there may be another.
-func (w *walk) step(ctx context.Context) bool {
-	key, named := w.named()
-	switch {
-	case !named && len(w.todo) == 0:
+// extend reads more digests of the chains, for what they list. Nothing of them is
+// reported.
+func (w *walk) extend(ctx context.Context, e extent) error {
+	e.isSilent = true
+	for _, c := range w.chains {
+		if b := c.bottom; c.joined == nil && b.kind == atRange && b.named != nil && c.oldest.After(e.lower) {
+			w.ahead.onPassed = w.passed(ctx, e)
+			w.ahead.begin(ctx, w.names.between(e.lower, b.ref.End), aheadMost)
+			w.strand(ctx, c, b.ref, b.named, e)
+			w.ahead.stop()
+		}
+	}
+	return w.pass(ctx, e)
+}
+
+// needsOlder reports whether it is not yet known what came before some chain.
+func (w *walk) needsOlder() bool {
+	if len(w.chains) == 0 {
+		// Where another trail's chain leads to the newest name, that is the answer.
+		return !w.scope.isWalkedInto(w.names)
+	}
+	return slices.ContainsFunc(w.chains, func(c *strands) bool {
+		switch b := c.bottom; b.kind {
+		case starting, broken:
+			return c.joined == nil && b.ref.End.After(w.r.cfg.Start)
+		case unnamed:
+			return c.joined == nil && c.from.After(w.r.cfg.Start)
+		}
 		return false
-	case !named:
-		l, got, done := w.take(ctx)
-		defer done()
-		w.unlinked(ctx, l, got)
-	case len(w.todo) > 0 && w.isNamed(w.todo[0], w.newer.Previous):
-		l, got, done := w.take(ctx)
-		defer done()
-		w.digest(ctx, l, got, w.newer.Previous)
-	case len(w.todo) > 0 && !w.todo[0].End.Before(key.End):
-		l, got, done := w.take(ctx)
-		defer done()
-		w.stray(ctx, l, got)
-	case !key.End.After(w.Start):
-		w.forget(w.top) // the asked range ends here
-	default:
-		w.follow(ctx, key)
-	}
-	return true
-}
-
-// forget ends the link to the digest just taken.
-func (w *walk) forget(top time.Time) {
-	w.newer, w.unproven, w.restarted, w.blind, w.top = nil, nil, false, false, top
-}
-
-// named returns the key that the last proven digest gives its predecessor.
-func (w *walk) named() (trail.DigestKey, bool) {
-	if w.newer == nil || w.newer.Previous == nil {
-		return trail.DigestKey{}, false
-	}
-	k, ok := w.previousKey(w.newer.Previous)
-	why := ""
-	switch {
-	case !ok:
-		why = "names a digest of another chain as its predecessor: "
-	case !k.End.Before(w.newer.End):
-		why = "names a digest as its predecessor that is not older: the chain is a loop: "
-	default:
-		return k, true
-	}
-	w.findDigest(finding.ChainHole, w.newer.Location(), w.newer.End, why+w.newer.Previous.Object, prove.Evidence(w.newer, ""))
-	w.forget(w.top)
-	return trail.DigestKey{}, false
-}
-
-func (w *walk) isNamed(l discover.Digest, p *digest.Previous) bool {
-	o := l.Object()
-	if w.Source.IsCopy() {
-		return trail.Tail(o.Key) == trail.Tail(p.Object)
-	}
-	return o.Bucket == p.Bucket && o.Key == p.Object
-}
-
-// follow goes to a named digest that the listing does not show: in another
-// bucket or folder, or gone.
-func (w *walk) follow(ctx context.Context, key trail.DigestKey) {
-	o := w.newer.Previous.Location()
-	if !w.mayFollow(o.Bucket) {
-		w.stayed(subject(w.name, o, key.End))
-		w.state(key.End.Add(-window), key.End, report.Unverified)
-		w.forget(key.End)
-		w.blind = true
-		return
-	}
-	if w.relist(ctx, o.Bucket, key) {
-		return
-	}
-	l := discover.Digest{DigestKey: key, Bucket: o.Bucket}
-	got, done := w.getNamed(ctx, o)
-	defer done()
-	if w.Source.IsCopy() {
-		l = localListed(got.at, l)
-	}
-	w.digest(ctx, l, got, w.newer.Previous)
-}
-
-// relist adds the listing of a place that the chain moved from, so that the
-// digests there are fetched ahead, too. It returns false if that brings the
-// named digest no nearer.
-func (w *walk) relist(ctx context.Context, bucket string, key trail.DigestKey) bool {
-	folder := folderOf(bucket, key.Place)
-	if w.Source.IsCopy() || w.places[folder] {
-		return false
-	}
-	w.places[folder] = true
-	found, err := w.quiet.Digests(ctx, bucket, key.Place, w.Start.Add(-window), key.End)
-	if err != nil {
-		return false // not told as such: the digests there will say so
-	}
-	added := slices.DeleteFunc(found[key.Chain], func(l discover.Digest) bool {
-		return l.End.Before(w.Start.Add(-window))
 	})
-	if len(added) == 0 {
-		return false
-	}
-	w.stop()
-	w.Progress.DigestsListed.Add(int64(len(added)))
-	w.todo = append(w.todo, added...)
-	slices.SortStableFunc(w.todo, func(a, b discover.Digest) int { return b.End.Compare(a.End) })
-	w.fetchAhead(ctx)
-	return true
 }
 
-// getNamed reads a digest at the places where it can lie; done lets go of it.
-func (w *walk) getNamed(ctx context.Context, o trail.Object) (got fetched, done func()) {
-	done = func() {}
-	for i, at := range w.Source.Locate(w.name.Place, o) {
-		file, later, err := w.Fetcher.DigestAhead(ctx, at)
-		if later {
-			done()
-			file, done, err = w.Fetcher.Turn(ctx, at)
+// take returns the name at which the next strand can begin.
+func (w *walk) take(ctx context.Context) (chain.Ref, bool) {
+	for len(w.again) > 0 {
+		ref := w.again[0]
+		w.again = w.again[1:]
+		if !w.scope.isWalked(ref) {
+			return ref, true
 		}
-		if i == 0 || !errors.Is(err, fs.ErrNotExist) {
-			got = fetched{at: at, file: file, err: err}
+	}
+	return w.ahead.take(ctx)
+}
+
+// asked reports whether something is to be said of a digest with this end.
+func (w *walk) asked(end time.Time, e extent) bool {
+	return !e.isSilent && !w.names.isSilent && w.r.inRange(end)
+}
+
+// inRange reports whether the hour of a digest touches the asked range.
+func (r *run) inRange(end time.Time) bool {
+	return end.After(r.cfg.Start) && end.Add(-window).Before(r.cfg.End)
+}
+
+// strand walks from a digest along the signed names. named is what a trusted
+// digest of the chain c says of the first one; both are nil where the listing
+// alone shows it.
+func (w *walk) strand(ctx context.Context, c *strands, ref chain.Ref, named *chain.Successor, e extent) {
+	options := chain.Options{Now: w.r.cfg.Now, Until: e.lower, Successor: named, Repeats: w.repeats}
+	isFork := false
+	for s, err := range chain.Walk(ctx, w.ahead, w.r.keys, ref, options) {
+		if err != nil {
+			return
 		}
-		if !errors.Is(got.err, fs.ErrNotExist) {
+		w.scope.walk(s.Ref, nil)
+		asked := w.asked(s.End, e)
+		if !s.Verdict.Trusted && s.Named == nil {
+			w.unproven(ctx, s, asked)
+			return
+		}
+		if s.Verdict.Trusted && c == nil {
+			if c, isFork = w.chainOf(s); !isFork {
+				w.bridge(ctx, c, s)
+			}
+		}
+		w.scope.walk(s.Ref, c)
+		switch {
+		case isFork:
+			w.fork(ctx, c, s, asked)
+		case s.Verdict.Trusted:
+			w.trusted(ctx, c, s, asked)
+		default:
+			w.breaks(ctx, c, s, asked)
+		}
+		if s.Next == nil {
+			return
+		}
+		if other := w.scope.chainOf(*s.Next); other != nil {
+			if !isFork {
+				c.bottom = bottom{kind: joins}
+				c.join(other)
+			}
+			return
+		}
+		if !isFork {
+			c.bottom = bottom{kind: atRange, ref: *s.Next, named: &chain.Successor{Previous: *s.Digest.Previous, At: s.At}}
+		}
+	}
+}
+
+// chainOf returns the chain that a strand which begins with s continues: one of
+// the same organization whose time it does not overlap, of the same place if there
+// is one. Where it overlaps a chain of its own place, it is a fork of that.
+func (w *walk) chainOf(s chain.Step) (c *strands, isFork bool) {
+	from := s.End // a starting digest lists nothing
+	if s.Digest != nil && !s.Starting() {
+		from = s.Digest.Start
+	}
+	var fits *strands
+	for _, o := range w.chains {
+		if o.joined != nil || o.name.Organization != s.Organization {
+			continue
+		}
+		isSame := o.places[s.Place]
+		switch {
+		case !o.overlaps(from, s.End) && (fits == nil || isSame && !fits.places[s.Place]):
+			fits = o
+		case o.overlaps(from, s.End) && o.name.Place == s.Place && !s.Backfill:
+			return o, true
+		}
+	}
+	if fits != nil {
+		return fits, false
+	}
+	c = &strands{name: s.Chain, isSilent: w.names.isSilent, places: map[trail.Place]bool{}, newest: s.End}
+	w.chains = append(w.chains, c)
+	return c, false
+}
+
+// bridge looks at the time between the bottom of a chain and the trusted digest s
+// that comes before it.
+func (w *walk) bridge(ctx context.Context, c *strands, s chain.Step) {
+	if c.oldest.IsZero() || !s.End.Before(c.oldest) || s.Backfill {
+		return
+	}
+	b := c.bottom
+	c.bottom = bottom{kind: atRange}
+	switch b.kind {
+	case starting:
+		w.openGap(c, s.End, b.ref.End, b.at, "")
+	case broken:
+		if isStart, err := chain.Starting(ctx, w.r.keys, b.ref.DigestKey, b.named.Previous); err == nil && isStart {
+			w.openGap(c, s.End, b.ref.End, b.at, "; the starting digest itself is gone, altered or was not read")
+			return
+		}
+		if follows, err := chain.Follows(ctx, w.r.keys, b.ref.DigestKey, b.named.Previous, s.Verdict.Signature); err == nil && follows {
+			return
+		}
+		w.missing(c, s.End, b.ref.End.Add(-window))
+	case unnamed:
+		w.missing(c, s.End, c.from)
+	}
+}
+
+// missing reports the digests that are due between two trusted ones. An hour
+// whose own name is there was looked at as that.
+func (w *walk) missing(c *strands, older, newer time.Time) {
+	for t := range chain.Due(older, newer) {
+		if w.names.has(t) {
+			continue
+		}
+		c.time.add(t.Add(-window), t, report.Missing)
+		if !w.asked(t, extent{}) {
+			continue
+		}
+		o := trail.Object{Bucket: w.r.cfg.Source.Signed(), Key: c.name.Digest(t).String()}
+		w.r.find(finding.Finding{Class: finding.DigestMissing, Subject: subject(c.name, o, t), Detail: chain.DetailDue})
+		w.counted(c, report.Missing)
+	}
+}
+
+func (w *walk) counted(c *strands, s report.State) {
+	w.r.cfg.Progress.Digests.Add(1)
+	c.count(s)
+}
+
+// judged reports what is wrong with a digest or why it was not judged.
+func (w *walk) judged(ctx context.Context, s chain.Step, v chain.Verdict, at trail.Object, objects int) {
+	about := subject(s.Chain, at, s.End)
+	switch v.Status {
+	case chain.Invalid:
+		w.r.find(finding.Finding{Class: v.Class, Subject: about, Detail: v.Detail, Evidence: v.Evidence})
+	case chain.Unverified:
+		w.r.doubt(ctx, about, v.Err, objects)
+	}
+}
+
+// trusted takes a digest whose content is CloudTrail's.
+func (w *walk) trusted(ctx context.Context, c *strands, s chain.Step, asked bool) {
+	w.r.use(s.Region, s.Verdict.Key)
+	c.places[s.Place] = true
+	if s.End.After(c.newest) {
+		c.newest, c.name = s.End, s.Chain
+	}
+	if c.oldest.IsZero() || s.End.Before(c.oldest) {
+		c.oldest = s.End
+	}
+	d := s.Digest
+	if d == nil { // too large to be parsed: what it names is not known
+		w.breaks(ctx, c, s, asked)
+		return
+	}
+	if s.End.Equal(c.oldest) {
+		c.from = d.Start
+	}
+	if !s.Starting() {
+		c.time.add(d.Start, d.End, stateOf(s.Verdict))
+	}
+	if asked {
+		w.judged(ctx, s, s.Verdict, s.At, 1)
+		w.counted(c, countedAs(s.Verdict))
+		w.copies(ctx, s)
+	}
+	if s.WindowErr != nil {
+		c.time.add(s.Next.End, d.Start, report.Invalid)
+		if asked {
+			e := chain.SignatureEvidence(d, s.Verdict.Signature)
+			e.From, e.To = s.Next.End, d.Start
+			w.r.find(finding.Finding{Class: finding.ChainHole, Subject: subject(s.Chain, s.At, s.End), Detail: s.WindowErr.Error(), Evidence: e})
+		}
+	}
+	switch {
+	case s.NameErr != nil:
+		c.bottom = bottom{kind: unnamed}
+		if asked {
+			w.r.find(finding.Finding{Class: finding.ChainHole, Subject: subject(s.Chain, s.At, s.End), Detail: s.NameErr.Error(), Evidence: chain.SignatureEvidence(d, "")})
+		}
+	case s.Starting():
+		c.bottom = bottom{kind: starting, at: s.At, ref: s.Ref}
+		if !s.Backfill {
+			c.starts.add(d.Start, d.End, report.Gap)
+		}
+	}
+	w.r.trusted.Store(true)
+	w.offerExplanation(c, s)
+	w.checkLogs(c, s, asked)
+}
+
+// breaks takes a digest that a trusted one names, and that is not trusted.
+func (w *walk) breaks(ctx context.Context, c *strands, s chain.Step, asked bool) {
+	c.bottom = bottom{kind: broken, at: s.At, ref: s.Ref, named: s.Named, isUnread: s.Verdict.Status == chain.Unverified}
+	if !s.Backfill || s.Verdict.Status == chain.Unverified {
+		c.time.add(s.End.Add(-window), s.End, stateOf(s.Verdict))
+	}
+	if asked {
+		claimed := w.claim(c, s)
+		w.judged(ctx, s, s.Verdict, s.At, 1+claimed)
+		w.counted(c, stateOf(s.Verdict))
+		w.copies(ctx, s)
+	}
+}
+
+// copies reports second files under a digest's name.
+func (w *walk) copies(ctx context.Context, s chain.Step) {
+	for _, o := range s.Copies {
+		w.judged(ctx, s, o.Verdict, o.At, 1)
+	}
+}
+
+// fork reports a trusted digest that no link of its chain leads to.
+func (w *walk) fork(ctx context.Context, c *strands, s chain.Step, asked bool) {
+	if !asked {
+		return
+	}
+	w.counted(c, report.Invalid)
+	if s.Verdict.Status != chain.Valid {
+		w.judged(ctx, s, s.Verdict, s.At, 1)
+		return
+	}
+	e := chain.SignatureEvidence(s.Digest, s.Verdict.Signature)
+	w.r.find(finding.Finding{Class: finding.ChainHole, Subject: subject(s.Chain, s.At, s.End), Detail: "no link of the chain leads here: a fork, or planted", Evidence: e})
+}
+
+// passed returns what is called for names that a walk passes by.
+func (w *walk) passed(ctx context.Context, e extent) func(chain.Ref, []chain.Found) {
+	return func(ref chain.Ref, found []chain.Found) {
+		for s, err := range chain.Walk(ctx, given{found}, w.r.keys, ref, chain.Options{Now: w.r.cfg.Now, Until: ref.End, Repeats: w.repeats}) {
+			switch {
+			case err != nil:
+				return
+			case s.Verdict.Trusted:
+				w.again = append(w.again, ref)
+			default:
+				w.scope.walk(ref, nil)
+				w.unproven(ctx, s, w.asked(ref.End, e))
+			}
+		}
+	}
+}
+
+// unproven takes a name that nothing proves. It is reported, and steers nothing.
+func (w *walk) unproven(ctx context.Context, s chain.Step, asked bool) {
+	if s.Verdict.SignedFor.Bucket != "" && s.Verdict.SignedFor.Key == s.At.Key {
+		w.r.moved(s.Verdict.SignedFor.Bucket)
+	}
+	if s.Backfill && s.Verdict.Status == chain.Unverified {
+		w.scope.unreadBackfill.add(s.End.Add(-2*window), s.End.Add(window), report.Unverified)
+	}
+	if s.Verdict.Status == chain.Unverified {
+		w.scope.unread[s.Place] = true
+		if w.unread == nil || s.End.Before(w.unread.End) {
+			w.unread = &s
+		}
+	}
+	if !asked {
+		return
+	}
+	claimed := 0
+	if s.Verdict.Status == chain.Unverified {
+		claimed = w.claim(w.stray, s)
+	}
+	w.judged(ctx, s, s.Verdict, s.At, 1+claimed)
+	w.copies(ctx, s)
+	w.counted(w.stray, stateOf(s.Verdict))
+	w.strays = append(w.strays, stray{s.End, stateOf(s.Verdict)})
+	w.contradictions(s)
+}
+
+// contradictions reports the untrusted digests that repeat a signature for s which
+// does not verify over it: they or s were altered. The finding is on them, since s
+// is reported as it is, and anyone can plant a digest that says something of s.
+func (w *walk) contradictions(s chain.Step) {
+	for _, ref := range s.Repeaters {
+		if w.asked(ref.End, extent{}) {
+			w.r.find(finding.Finding{
+				Class: finding.ChainMismatch, Subject: subject(ref.Chain, ref.Object(), ref.End),
+				Detail:   fmt.Sprintf("repeats a signature for %s that does not verify over it: one of the two was altered", s.At),
+				Evidence: finding.Evidence{Digest: s.At.String()},
+			})
+		}
+	}
+}
+
+// finish says, when all walks of the scope have ended, what came before each
+// chain and where the names that are not proven belong.
+func (w *walk) finish(ctx context.Context) {
+	for _, c := range w.chains {
+		if c.joined != nil {
+			continue
+		}
+		switch b := c.bottom; {
+		case c.name.Backfill:
+		case b.kind == starting && w.unread != nil && w.unread.End.Before(b.ref.End):
+			c.filled.add(w.r.cfg.Start, b.ref.End, report.Unverified)
+			if !w.asked(w.unread.End, extent{}) && w.asked(b.ref.End, extent{}) {
+				w.judged(ctx, *w.unread, w.unread.Verdict, w.unread.At, 1)
+			}
+		case b.kind == starting:
+			c.began = b.ref.End
+		case b.kind == broken && b.isUnread:
+			c.filled.add(w.r.cfg.Start, b.ref.End, report.Unverified)
+		case b.kind == broken:
+			if isStart, err := chain.Starting(ctx, w.r.keys, b.ref.DigestKey, b.named.Previous); err == nil && isStart {
+				c.began = b.ref.End
+			}
+		}
+	}
+	var to *strands
+	for _, c := range w.chains {
+		if c.joined == nil && !c.name.Backfill {
+			to = c
 			break
 		}
 	}
-	return got, done
+	w.place(to)
 }
 
-// localListed gives a digest of a copy the place where it was found.
-func localListed(at trail.Object, l discover.Digest) discover.Digest {
-	if k, err := trail.ParseDigestKey(at.Key); err == nil {
-		l = discover.Digest{DigestKey: k}
-	}
-	return l
-}
-
-// digest takes a digest that is next by name (successor is what its successor
-// says of it) or by the listing alone (nil).
-func (w *walk) digest(ctx context.Context, l discover.Digest, got fetched, successor *digest.Previous) {
-	asked := w.asked(l.End)
-	a := w.judge(ctx, l, got, successor, asked)
-	d := got.file.Digest
-	start, end := l.End.Add(-window), l.End
-	if a.Proven {
-		start = d.Start
-	}
-	if a.Proven && successor != nil && !w.name.Backfill && asked {
-		w.checkWindows(w.newer, d)
-	}
-	w.time.add(start, end, stateOf(a)) // outside the asked range: only for unlisted logs
-	if a.Proven && d.Previous == nil && !w.name.Backfill {
-		w.starts.add(start, end, report.Gap)
-	}
-	if asked {
-		w.count(stateOf(a))
-	}
-	w.anyProven = w.anyProven || a.Proven
-	w.forget(l.End)
-	if !a.Proven {
-		w.unproven, w.blind = d, d == nil && a.Unknown != nil
-		if d != nil && a.Unknown != nil && asked && !w.NoLogs {
-			w.countLog(0, 0, len(d.Logs))
+// place gives the names that are not proven to the chain that they are named for,
+// where there is one. A name fills an hour that nothing trusted covers only if it
+// ends where a digest of the chain would.
+func (w *walk) place(c *strands) {
+	for _, s := range w.strays {
+		switch {
+		case c == nil:
+			w.stray.filled.add(s.end.Add(-window), s.end, s.state)
+		case s.end.Sub(c.newest)%window == 0 || s.end.Sub(c.oldest)%window == 0:
+			c.filled.add(s.end.Add(-window), s.end, s.state)
 		}
-		return
 	}
-	w.offerExplanation(l, d)
-	if w.listed.add(l.Object()) { // else a chain of the same name led here already
-		w.checkLogs(ctx, l, d, asked)
-	}
-	kept := *d
-	kept.Logs = nil // there may be very many
-	w.newer, w.restarted = &kept, d.Previous == nil
-}
-
-// unlinked takes the next digest of the listing, which no proven name joins to
-// the one just taken, and looks at the time between the two.
-func (w *walk) unlinked(ctx context.Context, l discover.Digest, got fetched) {
-	top, restarted := w.top, w.restarted
-	within := !w.name.Backfill && !top.IsZero()
-	if within && restarted {
-		w.openGap(l.End, top)
-	}
-	w.digest(ctx, l, got, nil)
-	// Names alone, planted years apart, prove no hour between them to be due:
-	// that time is a hole in the coverage, and one finding.
-	if !within || restarted || !w.anyProven {
-		return
-	}
-	// Ends of the hours that must lie between; a last digest may end early.
-	for t := top.Add(-window); t.Sub(l.End) > window/2; t = t.Add(-window) {
-		w.missing(w.name.Digest(t), trail.Object{Bucket: w.Source.Bucket, Key: w.name.Digest(t).String()},
-			"due between the digests that are there, and not there", finding.Evidence{})
+	if c != nil && !w.names.isSilent {
+		w.stray.joined = c.root()
+		c.root().parts = append(c.root().parts, w.stray)
 	}
 }
 
-// missing reports a digest that should be there.
-func (w *walk) missing(k trail.DigestKey, o trail.Object, why string, e finding.Evidence) {
-	if !w.asked(k.End) {
-		return
-	}
-	w.findDigest(finding.DigestMissing, o, k.End, why, e)
-	w.state(k.End.Add(-window), k.End, report.Missing)
-}
+// given is a Fetcher that has read what it is asked for.
+type given struct{ found []chain.Found }
 
-// stray looks at a digest of the listing that the chain passes by: planted, or
-// one branch of a fork. It steers nothing.
-func (w *walk) stray(ctx context.Context, l discover.Digest, got fetched) {
-	if !w.asked(l.End) || (got.err == nil && got.file.Digest.Sum == w.newer.Sum) {
-		return // out of range, or a second copy of the digest just taken
-	}
-	a := w.judge(ctx, l, got, nil, true)
-	w.countStray(a)
-	if a.Wrong != "" || a.Unknown != nil && !errors.Is(a.Unknown, digest.ErrUnsigned) {
-		return // told
-	}
-	e := finding.Evidence{Digest: w.newer.Location().String()}
-	if d := got.file.Digest; d != nil {
-		e = prove.Evidence(d, got.file.Meta[digest.MetaSignature])
-		e.Digest = w.newer.Location().String()
-	}
-	w.findDigest(finding.ChainHole, got.at, l.End, "no link of the chain leads here: a fork, or planted", e)
-}
+// ReadDigest implements chain.Fetcher.
+func (g given) ReadDigest(context.Context, chain.Ref) []chain.Found { return g.found }
 
-func (w *walk) countStray(a prove.Answer) {
-	w.Progress.Digests.Add(1)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if a.Wrong == "" && a.Unknown != nil {
-		w.digests.Unverified++
-	} else {
-		w.digests.Invalid++
-	}
-}
-
-// checkWindows compares the windows of two linked digests; the time that they
-// leave open is marked.
-func (w *walk) checkWindows(newer, d *digest.Digest) {
-	if err := newer.CheckWindows(d); err != nil {
-		e := prove.Evidence(newer, "")
-		e.From, e.To = d.End, newer.Start
-		w.findDigest(finding.ChainHole, newer.Location(), newer.End, fmt.Sprint(err), e)
-		w.time.add(d.End, newer.Start, report.Invalid)
-	}
-}
-
-// folderOf names a digest folder, as a key of a map.
-func folderOf(bucket string, p trail.Place) trail.Object {
-	return trail.Object{Bucket: bucket, Key: p.Folder(trail.DigestFolder)}
+// HashDigest implements chain.Fetcher. A walk without a trusted successor does not
+// ask for it.
+func (given) HashDigest(context.Context, trail.Object) (digest.Sum, error) {
+	return digest.Sum{}, finding.ErrTooLarge
 }

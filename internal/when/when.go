@@ -5,6 +5,7 @@ package when
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,7 +15,7 @@ import (
 // Times without a zone are UTC.
 var (
 	dateForms = []string{
-		"2006-01-02", "2006/01/02", "20060102", "1/2/2006", "2/1/2006", // month first where both are possible
+		"2006-01-02", "2006/01/02", "20060102", "1/2/2006", "2/1/2006", // month first where both are possible, as in the AWS CLI
 		"January 2, 2006", "January 2 2006", "Jan 2, 2006", "Jan 2 2006", "2 January 2006", "2 Jan 2006", "2-Jan-2006",
 		"Monday, January 2, 2006", "Mon, 2 Jan 2006", "Mon, Jan 2, 2006", "Mon Jan 2 2006",
 	}
@@ -26,27 +27,55 @@ var (
 	span    = regexp.MustCompile(`^(\d{1,6})([smhdw])$`)
 )
 
-// Date reads a moment in any of the usual forms.
+// Date reads a moment in any of the usual forms, as the AWS CLI does: 1/2/2026
+// is 2 January.
 func Date(s string) (time.Time, error) {
+	all, err := readings(s)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return all[0], nil
+}
+
+// StrictDate reads a moment as Date does, and refuses a date whose month and day
+// could be exchanged. The error names both readings.
+func StrictDate(s string) (time.Time, error) {
+	all, err := readings(s)
+	switch {
+	case err != nil:
+		return time.Time{}, err
+	case len(all) > 1:
+		return time.Time{}, fmt.Errorf("time %q: ambiguous, write %s or %s", s, all[0].Format(time.RFC3339Nano), all[1].Format(time.RFC3339Nano))
+	}
+	return all[0], nil
+}
+
+// readings returns the moments that a text can mean, at least one, each once,
+// the most likely one first.
+func readings(s string) (all []time.Time, err error) {
 	text, zone, err := splitZone(strings.Join(strings.Fields(s), " "))
 	if err != nil {
-		return time.Time{}, fmt.Errorf("time %q: %w", s, err)
+		return nil, fmt.Errorf("time %q: %w", s, err)
+	}
+	add := func(forms ...string) {
+		if at, ok := parseAny(forms, text, zone); ok && !slices.ContainsFunc(all, at.Equal) {
+			all = append(all, at)
+		}
 	}
 	for _, date := range dateForms {
 		for _, clock := range timeForms {
-			forms := []string{date}
-			if clock != "" {
-				forms = []string{date + "T" + clock, date + " " + clock}
-			}
-			if at, ok := parseAny(forms, text, zone); ok {
-				return at, nil
+			if clock == "" {
+				add(date)
+			} else {
+				add(date+"T"+clock, date+" "+clock)
 			}
 		}
 	}
-	if at, ok := parseAny(wholes, text, zone); ok {
-		return at, nil
+	add(wholes...)
+	if len(all) == 0 {
+		return nil, fmt.Errorf("time %q: not in a form that is known", s)
 	}
-	return time.Time{}, fmt.Errorf("time %q: not in a form that is known", s)
+	return all, nil
 }
 
 func parseAny(forms []string, text string, zone *time.Location) (time.Time, bool) {
@@ -84,11 +113,14 @@ func splitZone(s string) (rest string, zone *time.Location, err error) {
 
 const maxSpan = 100 * 365 * 24 * time.Hour
 
-// Time reads a moment, or a span before now: 90m, 24h, 30d, 2w.
+// Relative reports whether s is a span before now: 90m, 24h, 30d, 2w.
+func Relative(s string) bool { return span.MatchString(s) }
+
+// Time reads a moment as StrictDate does, or a span before now.
 func Time(s string, now time.Time) (time.Time, error) {
 	m := span.FindStringSubmatch(s)
 	if m == nil {
-		return Date(s)
+		return StrictDate(s)
 	}
 	n, err := strconv.Atoi(m[1])
 	if err != nil {

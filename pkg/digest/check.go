@@ -72,11 +72,11 @@ func (d *Digest) CheckLink(successor *Previous, signature string) error {
 	return nil
 }
 
-// CheckWindows demands that the digest begins where its linked predecessor
-// ends. Errors wrap ErrWindow.
-func (d *Digest) CheckWindows(older *Digest) error {
+// CheckWindow demands that the digest begins where the predecessor that it names
+// ends: the key of a digest holds its end. Errors wrap ErrWindow.
+func (d *Digest) CheckWindow(older trail.DigestKey) error {
 	if !d.Start.Equal(older.End) {
-		return fmt.Errorf("begins at %s, its predecessor ends at %s: %w", d.Start.Format(timeLayout), older.EndText, ErrWindow)
+		return fmt.Errorf("begins at %s, its predecessor ends at %s: %w", d.Start.Format(timeLayout), older.End.Format(timeLayout), ErrWindow)
 	}
 	return nil
 }

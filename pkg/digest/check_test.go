@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/trailseal/trailseal/pkg/digest"
 	"github.com/trailseal/trailseal/pkg/trail"
@@ -87,11 +88,14 @@ func TestCheckLink(t *testing.T) {
 	}
 }
 
-func TestCheckWindows(t *testing.T) {
+func TestCheckWindow(t *testing.T) {
 	d := parse(t, good)
 	for end, meets := range map[string]bool{"2026-03-01T11:08:11Z": true, "2026-03-01T11:08:10Z": false, "2026-03-01T11:08:12Z": false, "2026-03-01T10:08:11Z": false} {
-		older := parse(t, strings.NewReplacer("2026-03-01T11:08:11Z", "2026-03-01T10:08:09Z", "2026-03-01T12:08:11Z", end).Replace(good))
-		if err := d.CheckWindows(older); meets && err != nil || !meets && !errors.Is(err, digest.ErrWindow) {
+		at, err := time.Parse(time.RFC3339, end)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.CheckWindow(trail.DigestKey{End: at}); meets && err != nil || !meets && !errors.Is(err, digest.ErrWindow) {
 			t.Errorf("%s: %v", end, err)
 		}
 	}

@@ -12,8 +12,8 @@ var (
 	// ErrSignature: absent where one must be, not hex, or not made by the key
 	// over this string to sign.
 	ErrSignature = errors.New("signature verification failed")
-	// ErrKeyUnknown: the complete list of keys has none with that fingerprint
-	// for that region and time.
+	// ErrKeyUnknown: the list of keys is complete for the region and the time in
+	// which the digest can have been signed, and has no key with that fingerprint.
 	ErrKeyUnknown = errors.New("public key not found")
 	// ErrKey: a public key that is neither PKCS #1 nor SubjectPublicKeyInfo, or
 	// whose fingerprint is not the MD5 of its bytes.

@@ -13,9 +13,11 @@ import (
 	"time"
 )
 
-// signLag is how long after its end a digest may have been signed. Keys
-// rotate, so a key that became valid in that time may have signed it.
-const signLag = 2 * time.Hour
+// SignedWithin is how long after its end a digest may have been signed, with a
+// key that was valid at that moment: CloudTrail retries the delivery to a bucket
+// that refuses it for 30 days (AWS CloudTrail User Guide, "Getting and viewing your
+// CloudTrail log files"). One more day allows for retries that take a while.
+const SignedWithin = 31 * 24 * time.Hour
 
 // Key is a public key as CloudTrail's ListPublicKeys serves it.
 type Key struct {
@@ -67,9 +69,14 @@ func (k Key) Verify(text, signature string) error {
 	return nil
 }
 
-// signedAt reports whether the key was valid at some moment at which a digest
-// for time t can have been signed.
-func (k Key) signedAt(t time.Time) bool { return !k.From.After(t.Add(signLag)) && !k.To.Before(t) }
+// canSign reports whether the key can have signed a digest of the region that
+// ended at t: it is a key of that region, and was valid at some moment between t
+// and SignedWithin later. A zero t is any time.
+func (k Key) canSign(region string, t time.Time) bool {
+	return k.isOf(region) && (t.IsZero() || !k.From.After(t.Add(SignedWithin)) && !k.To.Before(t))
+}
+
+func (k Key) isOf(region string) bool { return k.Region == "" || k.Region == region }
 
 // Extent is a region and a time range for which a KeySet holds every key.
 type Extent struct {
@@ -83,40 +90,68 @@ type KeySet struct {
 	Complete []Extent
 }
 
-// Find returns the key with the fingerprint that a digest of the region, ended
-// (for backfill: generated) at t, can have been signed with. Where there is
-// none it returns ErrKeyUnknown if the set holds every key of that region and
-// time, else ErrNoKeys. A key whose fingerprint is not that of its bytes is
-// ErrKey.
+// Find returns the key with the fingerprint if it can have signed a digest of the
+// region that ended (a backfill digest: was generated) at t. A key can have signed
+// the digest if it was valid between t and SignedWithin later. With a zero t any
+// key of the region can.
+//
+// Where there is no such key, the error is ErrKeyUnknown if the set is complete
+// for the region from t to SignedWithin later, else ErrNoKeys. It is ErrKey for a
+// key whose fingerprint is not that of its bytes.
 func (s KeySet) Find(region, fingerprint string, t time.Time) (Key, error) {
 	why := ""
 	for _, k := range s.Keys {
-		if k.Fingerprint != fingerprint {
-			continue
-		}
 		switch {
-		case k.Region != "" && k.Region != region:
-			why = fmt.Sprintf(" (it is a key of %s)", k.Region)
-		case !t.IsZero() && !k.signedAt(t):
-			why = fmt.Sprintf(" (that key is valid from %s to %s)", k.From.Format(time.RFC3339), k.To.Format(time.RFC3339))
-		default:
+		case k.Fingerprint != fingerprint:
+		case k.canSign(region, t):
 			return k, k.CheckFingerprint()
+		case !k.isOf(region):
+			why = fmt.Sprintf(" (it is a key of %s)", k.Region)
+		default:
+			why = fmt.Sprintf(" (that key is valid from %s to %s)", k.From.Format(time.RFC3339), k.To.Format(time.RFC3339))
 		}
 	}
 	err := ErrNoKeys
-	if why != "" || s.complete(region, t) {
+	if s.complete(region, t) {
 		err = ErrKeyUnknown
 	}
 	return Key{}, fmt.Errorf("fingerprint %s in %s at %s%s: %w", fingerprint, region, t.Format(time.RFC3339), why, err)
 }
 
-// complete reports whether the set holds every key that can have signed a
-// digest of t, those included that became valid between its end and its
-// signing.
+// At returns the keys that can have signed a digest of the region that ended at
+// t, in their order, by the rule of Find. It leaves out keys whose fingerprint is
+// not that of their bytes.
+func (s KeySet) At(region string, t time.Time) []Key {
+	var all []Key
+	for _, k := range s.Keys {
+		if k.canSign(region, t) && k.CheckFingerprint() == nil {
+			all = append(all, k)
+		}
+	}
+	return all
+}
+
+// complete reports whether the extents of the region, which may overlap or
+// adjoin each other, cover the time from t to SignedWithin later. They never
+// cover a zero t.
 func (s KeySet) complete(region string, t time.Time) bool {
-	return slices.ContainsFunc(s.Complete, func(e Extent) bool {
-		return e.Region == region && !t.Before(e.From) && !t.Add(signLag).After(e.To)
-	})
+	if t.IsZero() {
+		return false
+	}
+	extents := slices.SortedFunc(slices.Values(s.Complete), func(a, b Extent) int { return a.From.Compare(b.From) })
+	from, to := t, t.Add(SignedWithin) // what is not covered yet
+	for _, e := range extents {
+		if e.Region != region || e.To.Before(from) {
+			continue
+		}
+		if e.From.After(from) {
+			return false
+		}
+		if from = e.To; !from.Before(to) {
+			return true
+		}
+	}
+	return false
 }
 
 // Merge returns the keys and extents of both sets, each key once, in the order

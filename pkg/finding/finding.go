@@ -9,6 +9,8 @@ package finding
 
 import (
 	"cmp"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -76,11 +78,44 @@ type Finding struct {
 	Evidence Evidence `json:"evidence"`
 }
 
-// Unverified is one thing that could not be checked.
+// Unverified is one thing that could not be checked: an object, several objects
+// of one folder, or a folder that could not be searched.
 type Unverified struct {
 	Reason Reason `json:"reason"`
 	Subject
 	Detail string `json:"detail"`
+
+	// Objects is how many objects the entry stands for; 0 means 1. The entry of
+	// a digest stands for the digest and for each log file that could not be
+	// checked because of it.
+	Objects int `json:"objects,omitzero"`
+}
+
+// IsFolder reports whether the entry is about a folder that could not be
+// searched, so that the number of its objects is not known.
+func (u Unverified) IsFolder() bool {
+	return u.Objects == 0 && (u.Reason == NotSearched || strings.HasSuffix(u.Key, "/"))
+}
+
+// Count returns how many objects the entry stands for: 0 for a folder that could
+// not be searched.
+func (u Unverified) Count() int {
+	if u.IsFolder() {
+		return 0
+	}
+	return max(1, u.Objects)
+}
+
+// ListedTwice is the kind of a note about a log file that two digests list with
+// one hash.
+const ListedTwice = "listed-twice"
+
+// Note is a fact that is neither wrong nor unverified.
+type Note struct {
+	Kind string `json:"kind"` // ListedTwice; more may be added
+	Subject
+	Detail  string   `json:"detail"`
+	Digests []string `json:"digests,omitempty"` // the digests that say so: s3://bucket/key
 }
 
 // Subject is what a finding is about. Time is the hour concerned: a digest's
@@ -105,7 +140,8 @@ type Evidence struct {
 	Digest       string    `json:"digest,omitempty"`         // the digest that says so: s3://bucket/key
 	From         time.Time `json:"from,omitzero"`            // a range of time concerned
 	To           time.Time `json:"to,omitzero"`
-	Event        *Event    `json:"event,omitempty"` // a verified event that explains it
+	Event        *Event    `json:"event,omitempty"`  // a verified event that explains it
+	Chains       []string  `json:"chains,omitempty"` // the chains concerned, where the finding stands for several
 }
 
 // Event is a verified event that explains a gap.
@@ -116,20 +152,58 @@ type Event struct {
 	Actor string    `json:"actor"`
 	From  string    `json:"from"`
 	Log   string    `json:"log"` // the verified log file that holds it: s3://bucket/key
+
+	// Possible says that the event names a trail of this name and home region,
+	// and that the owner of one of the two is not known: it may be another trail.
+	Possible bool `json:"possible,omitzero"`
 }
 
-// Compare orders findings so that equal input gives equal reports.
+// Compare is the order of findings in a report. Findings that compare as 0 are
+// equal, so that equal input gives equal reports.
 func Compare(a, b Finding) int {
 	return cmp.Or(a.Subject.compare(b.Subject), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Detail, b.Detail),
-		cmp.Compare(a.Evidence.Digest, b.Evidence.Digest), a.Evidence.From.Compare(b.Evidence.From), a.Evidence.To.Compare(b.Evidence.To))
+		a.Evidence.compare(b.Evidence))
 }
 
-// CompareUnverified orders what could not be checked.
+// CompareUnverified is the order of what could not be checked.
 func CompareUnverified(a, b Unverified) int {
-	return cmp.Or(a.Subject.compare(b.Subject), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Detail, b.Detail))
+	return cmp.Or(a.Subject.compare(b.Subject), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Detail, b.Detail),
+		cmp.Compare(a.Objects, b.Objects))
+}
+
+// CompareNotes is the order of notes.
+func CompareNotes(a, b Note) int {
+	return cmp.Or(a.Subject.compare(b.Subject), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Detail, b.Detail),
+		slices.Compare(a.Digests, b.Digests))
 }
 
 func (s Subject) compare(o Subject) int {
 	return cmp.Or(cmp.Compare(s.Account, o.Account), cmp.Compare(s.Region, o.Region), cmp.Compare(s.Trail, o.Trail),
 		s.Time.Compare(o.Time), cmp.Compare(s.Key, o.Key), cmp.Compare(s.Bucket, o.Bucket))
+}
+
+func (e Evidence) compare(o Evidence) int {
+	return cmp.Or(cmp.Compare(e.Digest, o.Digest), e.From.Compare(o.From), e.To.Compare(o.To),
+		cmp.Compare(e.Want, o.Want), cmp.Compare(e.Got, o.Got), cmp.Compare(e.StringToSign, o.StringToSign),
+		cmp.Compare(e.Signature, o.Signature), cmp.Compare(e.Fingerprint, o.Fingerprint),
+		e.Event.compare(o.Event), slices.Compare(e.Chains, o.Chains))
+}
+
+func (e *Event) compare(o *Event) int {
+	switch {
+	case e == nil && o == nil:
+		return 0
+	case e == nil:
+		return -1
+	case o == nil:
+		return 1
+	}
+	if c := cmp.Or(cmp.Compare(e.ID, o.ID), cmp.Compare(e.Name, o.Name), e.Time.Compare(o.Time), cmp.Compare(e.Actor, o.Actor),
+		cmp.Compare(e.From, o.From), cmp.Compare(e.Log, o.Log)); c != 0 || e.Possible == o.Possible {
+		return c
+	}
+	if o.Possible {
+		return -1
+	}
+	return 1
 }

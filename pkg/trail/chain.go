@@ -70,3 +70,14 @@ func (c Chain) String() string {
 	}
 	return s
 }
+
+// Same reports whether two names are of one chain: a trail may change its prefix
+// and its organization, and keeps its account, region, name and home region.
+func (c Chain) Same(o Chain) bool { return c.Identity() == o.Identity() }
+
+// Identity returns the name without the prefix and the organization that the
+// chain's files lie below.
+func (c Chain) Identity() Chain {
+	c.Prefix, c.Organization = "", ""
+	return c
+}

@@ -74,12 +74,16 @@ func (k DigestKey) String() string {
 type LogKey struct {
 	Place
 	Stamp  time.Time // delivery slot, UTC, whole minutes; may lie a little after the delivery itself
-	Day    time.Time // the folder's date
+	Day    time.Time // the folder's date: the day of publication
 	Unique string    // 16 letters and digits
 }
 
-// ParseLogKey parses the whole of key. The folder is named for the day of
-// publication, which lies within a day of the stamp.
+// ParseLogKey parses the whole of key. The stamp may be any time before the
+// folder's day, and at most a day after the end of that day.
+//
+// The folder is named for the day of publication. CloudTrail retries a delivery
+// for 30 days, so a stamp can be weeks older than its folder. It cannot be much
+// newer: it is the delivery slot, rounded up to five minutes.
 func ParseLogKey(key string) (LogKey, error) {
 	bad := func(why string) (LogKey, error) {
 		return LogKey{}, fmt.Errorf("log key %q: %s: %w", key, why, ErrKey)
@@ -107,8 +111,8 @@ func ParseLogKey(key string) (LogKey, error) {
 	if k.Day, err = parseStamp(dayFolder, day); err != nil {
 		return bad("bad date folder")
 	}
-	if d := k.Stamp.Sub(k.Day); d < -24*time.Hour || d >= 48*time.Hour {
-		return bad("date of the folder is far from the stamp")
+	if k.Stamp.Sub(k.Day) >= 48*time.Hour {
+		return bad("stamp is more than a day after the date of the folder")
 	}
 	return k, nil
 }
@@ -118,6 +122,10 @@ func (k LogKey) String() string {
 	return k.Place.Day(LogFolder, k.Day) + k.Account + "_" + LogFolder + "_" + k.Region + "_" +
 		k.Stamp.UTC().Format(logStamp) + "_" + k.Unique + suffix
 }
+
+// Late reports whether the log was published on a later day than that of its
+// stamp, so that it lies in another day's folder.
+func (k LogKey) Late() bool { return k.Day.After(k.Stamp) }
 
 // splitKey cuts [prefix/]AWSLogs/[o-ID/]ACCOUNT/KIND/REGION/YYYY/MM/DD/NAME
 // from its end: nothing that a prefix holds can move the parts that count.

@@ -188,6 +188,18 @@ func TestParseLogKey(t *testing.T) {
 			key(func(k *trail.LogKey) { k.Day = day.AddDate(0, 0, 1) }),
 		},
 		{
+			"published weeks after its stamp", strings.Replace(goodLog, "/03/01/", "/03/31/", 1),
+			key(func(k *trail.LogKey) { k.Day = day.AddDate(0, 0, 30) }),
+		},
+		{
+			"published years after its stamp", strings.Replace(goodLog, "/2026/", "/2028/", 1),
+			key(func(k *trail.LogKey) { k.Day = day.AddDate(2, 0, 0) }),
+		},
+		{
+			"stamp a day after the folder's day", strings.Replace(goodLog, "_20260301T1210Z", "_20260302T2359Z", 1),
+			key(func(k *trail.LogKey) { k.Stamp = day.Add(48*time.Hour - time.Minute) }),
+		},
+		{
 			"stamp rounded up over midnight", strings.Replace(goodLog, "_20260301T1210Z", "_20260302T0000Z", 1),
 			key(func(k *trail.LogKey) { k.Stamp = day.AddDate(0, 0, 1) }),
 		},
@@ -202,6 +214,9 @@ func TestParseLogKey(t *testing.T) {
 			}
 			if got.String() != tt.in {
 				t.Errorf("comes back as %s", got)
+			}
+			if late := got.Day.After(got.Stamp.Truncate(24 * time.Hour)); got.Late() != late {
+				t.Errorf("late: %v, want %v", got.Late(), late)
 			}
 		})
 	}
@@ -225,8 +240,9 @@ func TestParseLogKeyRejects(t *testing.T) {
 		"dots inside":                sub("/2026/", "/../2026/"),
 		"stamp with seconds":         sub("T1210Z", "T121000Z"),
 		"minute 60":                  sub("T1210Z", "T1260Z"),
-		"folder two days later":      sub("/03/01/", "/03/03/"),
-		"folder three days earlier":  sub("/2026/03/01/", "/2026/02/26/"),
+		"folder two days earlier":    sub("/2026/03/01/", "/2026/02/27/"),
+		"folder a year earlier":      sub("/2026/", "/2025/"),
+		"stamp two days later":       sub("_20260301T1210Z", "_20260303T0000Z"),
 		"no date":                    sub("/03/01/", "/xx/01/"),
 		"31 February":                sub("/03/01/", "/02/31/"),
 		"unique part of 15":          sub("abcdEFGH01234567", "abcdEFGH0123456"),

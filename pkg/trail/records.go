@@ -12,137 +12,71 @@ import (
 	"unicode/utf8"
 )
 
-// ErrRecords is wrapped by the errors of Records.
+// ErrRecords is wrapped by the errors of Records and Splitter that say what is
+// wrong with a file.
 var ErrRecords = errors.New("not a log file")
 
-// Records yields the records of an inflated log file, {"Records":[...]}, as
-// their own bytes, one at a time, whatever the file's size. A yielded slice is
-// valid until the next one. The sequence ends at the first error, which wraps
-// ErrRecords or is the reader's own. Only a sequence that ended without one has
-// read r to its end and found nothing after the object and no second Records,
-// of which other readers would take the last.
+// Records yields the records of an inflated log file as their own bytes, one at
+// a time, in bounded memory whatever the file's size. The file is
+// {"Records":[...]}, {"Records":null}, or a list of records. A yielded slice is
+// valid until the next one.
+//
+// A record of more than MaxRecord bytes is yielded as nil with an error that
+// wraps ErrRecordTooLarge. Its JSON is not checked, and the sequence goes on: the
+// n-th pair that is yielded stands for the n-th record of the file.
+//
+// At any other error the sequence ends. The error wraps ErrRecords or is the
+// reader's own. Only a sequence that ends without one has read r to its end and
+// found valid JSON, nothing after it and no second Records, of which other
+// readers would take the last.
 func Records(r io.Reader) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		src := &source{r: r}
-		d := json.NewDecoder(src)
-		if err := enterRecords(d); err != nil {
-			yield(nil, src.explain(err))
-			return
-		}
-		var raw json.RawMessage
-		for d.More() {
-			raw = raw[:0]
-			if err := d.Decode(&raw); err != nil {
-				yield(nil, src.explain(err))
-				return
+		n := 0
+		next := func(record []byte, err error) error {
+			n++
+			if !yield(record, err) {
+				return errStop
 			}
-			if !yield(raw, nil) {
-				return
-			}
+			return nil
 		}
-		if err := leaveRecords(d); err != nil {
-			yield(nil, src.explain(err))
+		s := Splitter{
+			strict: true,
+			Record: func(record []byte) error { return next(record, nil) },
+			TooLarge: func(size int64) error {
+				return next(nil, fmt.Errorf("record %d (%d bytes): %w", n, size, ErrRecordTooLarge))
+			},
 		}
-	}
-}
-
-// enterRecords reads up to and including the bracket that opens Records.
-func enterRecords(d *json.Decoder) error {
-	if err := expectDelim(d, '{'); err != nil {
-		return err
-	}
-	found, err := nextRecords(d)
-	if err != nil {
-		return err
-	}
-	if !found {
-		return fmt.Errorf("no Records: %w", ErrRecords)
-	}
-	return expectDelim(d, '[')
-}
-
-// leaveRecords reads from the bracket that closes Records to the end.
-func leaveRecords(d *json.Decoder) error {
-	if err := expectDelim(d, ']'); err != nil {
-		return err
-	}
-	switch found, err := nextRecords(d); {
-	case err != nil:
-		return err
-	case found:
-		return fmt.Errorf("two Records: %w", ErrRecords)
-	}
-	if err := expectDelim(d, '}'); err != nil {
-		return err
-	}
-	switch t, err := d.Token(); err {
-	case io.EOF:
-		return nil
-	case nil:
-		return fmt.Errorf("%v after the end: %w", t, ErrRecords)
-	default:
-		return err
-	}
-}
-
-// nextRecords passes over members up to the name Records, and reports whether
-// the object had one.
-func nextRecords(d *json.Decoder) (bool, error) {
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return false, err
-		}
-		if name == "Records" {
-			return true, nil
-		}
-		var skip json.RawMessage
-		if err := d.Decode(&skip); err != nil {
-			return false, err
+		if err := s.read(r); err != nil && !errors.Is(err, errStop) {
+			yield(nil, err)
 		}
 	}
-	return false, nil
 }
 
-func expectDelim(d *json.Decoder, want json.Delim) error {
-	t, err := d.Token()
-	if err != nil {
-		return err
-	}
-	if t != want {
-		return fmt.Errorf("%v where %v should be: %w", t, want, ErrRecords)
-	}
-	return nil
-}
+// errStop ends the splitting when its consumer wants no more.
+var errStop = errors.New("stop")
 
-// source remembers why reading stopped: a decoder's own io.ErrUnexpectedEOF
-// says something about the file, the network's says nothing about it.
-type source struct {
-	r   io.Reader
-	err error
-}
-
-func (s *source) Read(p []byte) (int, error) {
-	if s.err != nil {
-		return 0, s.err
+// read splits what r has. The reader's own errors say nothing about the file,
+// so they go before what the Splitter says of the bytes.
+func (s *Splitter) read(r io.Reader) error {
+	const tries = 100 // as many as bufio.Reader has
+	buf := make([]byte, 32<<10)
+	for empty := 0; empty < tries; {
+		n, err := r.Read(buf)
+		_, bad := s.Write(buf[:n])
+		switch {
+		case err == io.EOF, errors.Is(bad, errStop):
+			return s.Close()
+		case err != nil:
+			return err
+		case bad != nil:
+			return bad
+		case n > 0:
+			empty = 0
+		default:
+			empty++
+		}
 	}
-	n, err := s.r.Read(p)
-	if err != nil && err != io.EOF {
-		s.err = err
-	}
-	return n, err
-}
-
-func (s *source) explain(err error) error {
-	switch {
-	case s.err != nil:
-		return s.err
-	case errors.Is(err, ErrRecords):
-		return err
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("cut off: %w", ErrRecords)
-	}
-	return fmt.Errorf("%v: %w", err, ErrRecords)
+	return io.ErrNoProgress
 }
 
 // members are those of one JSON object, in its order.

@@ -41,6 +41,10 @@ func TestRecords(t *testing.T) {
 		"name in escapes":              {`{"Rec\u006frds":[1]}`, []string{"1"}},
 		"a name in another case":       {`{"records":[8],"Records":[1]}`, []string{"1"}},
 		"duplicate members in records": {`{"Records":[{"a":1,"a":2}]}`, []string{`{"a":1,"a":2}`}},
+		"a list of records":            {`[{"a":1},{"Records":[2]}]`, []string{`{"a":1}`, `{"Records":[2]}`}},
+		"an empty list":                {" [ ] ", nil},
+		"Records is null":              {`{"Records":null}`, nil},
+		"Records is null, among more":  {`{"x":[1],"Records" : null , "y":2}`, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, r := range []io.Reader{strings.NewReader(tt.in), iotest.OneByteReader(strings.NewReader(tt.in)), iotest.DataErrReader(strings.NewReader(tt.in))} {
@@ -59,11 +63,21 @@ func TestRecordsRejects(t *testing.T) {
 		t.Fatalf("the control: %v", err)
 	}
 	rows := map[string]string{
-		"a list":                 `[{"a":1}]`,
+		"a list, cut off":        `[{"a":1}`,
+		"a list, no comma":       `[{"a":1}{"b":2}]`,
+		"a list, comma at end":   `[{"a":1},]`,
+		"a list, twice":          `[{"a":1}][]`,
+		"a list, broken record":  `[{"a":1},{"b":}]`,
 		"a number":               `7`,
 		"no Records":             `{"records":[]}`,
 		"Records is no list":     `{"Records":{"a":1}}`,
-		"Records is null":        `{"Records":null}`,
+		"Records is a word":      `{"Records":nil}`,
+		"Records is null, twice": `{"Records":null,"Records":[{"a":1}]}`,
+		"null":                   `null`,
+		"byte order mark":        "\xef\xbb\xbf" + good,
+		"broken name":            "{\"\x01\":1,\"Records\":[]}",
+		"broken member in front": `{"x":{1},"Records":[]}`,
+		"broken member behind":   `{"Records":[],"x":tru}`,
 		"two Records":            `{"Records":[],"Records":[{"a":1}]}`,
 		"second Records escaped": `{"Records":[],"Rec\u006frds":[{"a":1}]}`,
 		"closed by a brace":      `{"Records":[{"a":1}}`,

@@ -4,49 +4,69 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
-// MaxRecord is the most bytes that a Splitter lets one record have. CloudTrail
-// limits an event to 256 KB (AWS CloudTrail User Guide, "CloudTrail record
-// contents").
+// MaxRecord is the most bytes that a record may have. CloudTrail limits an
+// event to 256 KB (AWS CloudTrail User Guide, "CloudTrail record contents").
 const MaxRecord = 4 << 20
 
-// Splitter cuts an inflated log file, {"Records":[...]}, into its records as
-// its bytes arrive, at about the speed of memory: it looks at strings and
-// brackets only. So it is for bytes that are proven: whatever the input, it
-// ends in an error or hands out all of it, but a record of malformed input can
-// be malformed. The zero Splitter with Record set is ready.
-type Splitter struct {
-	// Record is called with the bytes of each value of Records, in order,
-	// without the white space around it. They are valid until it returns. Its
-	// error ends the splitting and is returned by Write.
-	Record func(record []byte) error
+// ErrRecordTooLarge says that a record has more than MaxRecord bytes. The
+// records behind it are not affected.
+var ErrRecordTooLarge = fmt.Errorf("larger than %d bytes", MaxRecord)
 
-	state splitState
-	where value  // of the value under way
-	held  []byte // its bytes so far, or those of a token cut in two
-	found bool   // Records was seen
-	skip  bool   // the value under way is not a record
-	err   error
+// Splitter cuts an inflated log file into its records as its bytes arrive, at
+// about the speed of memory: it looks at strings and brackets only. A log file
+// is an object with a list Records, or a list of records. Records may also be
+// null, which is an empty list.
+//
+// A Splitter is for bytes that are proven. It refuses a file whose structure is
+// broken, but it does not look into the records: a record of malformed input
+// can be malformed. It holds at most one record, of at most MaxRecord bytes.
+//
+// The zero Splitter with Record set is ready.
+type Splitter struct {
+	// Record is called with the bytes of each record, in order, without the
+	// white space around it. They are valid until it returns. Its error ends
+	// the splitting and is returned by Write.
+	Record func(record []byte) error
+	// TooLarge is called instead of Record for a record of more than MaxRecord
+	// bytes, with its size, in the same order. Its error ends the splitting,
+	// too. Without TooLarge such a record ends the splitting with an error that
+	// wraps ErrRecordTooLarge and ErrRecords.
+	TooLarge func(size int64) error
+
+	strict bool // names, records and other values must be valid JSON
+	state  splitState
+	where  value  // how far the value under way is scanned
+	held   []byte // its bytes so far where it began in an earlier Write, at most MaxRecord+1
+	passed int64  // its bytes so far where it has too many to be held
+	found  bool   // the list of records was seen
+	bare   bool   // that list is the document
+	err    error
 }
 
 // splitState is what comes next in the document.
 type splitState uint8
 
 const (
-	wantObject   splitState = iota // {
-	wantName                       // a name or }
-	wantNextName                   // a name
-	wantColon                      // :
-	wantValue                      // the value of a member that is not Records
-	wantList                       // [ of Records
-	wantRecord                     // a record or ]
-	wantNextRec                    // a record
-	afterRecord                    // , or ]
-	afterMember                    // , or }
-	wantNothing                    // white space
-	inName                         // within a name
-	inValue                        // within a value or record
+	wantDocument   splitState = iota // { or the [ of a bare list
+	wantName                         // a name or }
+	wantNextName                     // a name
+	wantColon                        // : of a member that is not Records
+	wantListColon                    // : of Records
+	wantValue                        // the value of a member that is not Records
+	wantList                         // [ or null
+	wantRecord                       // a record or ]
+	wantNextRecord                   // a record
+	afterRecord                      // , or ]
+	afterMember                      // , or }
+	wantNothing                      // white space
+	inMark                           // within a byte order mark
+	inName                           // within a name
+	inValue                          // within the value of a member that is not Records
+	inNull                           // within the null of Records
+	inRecord                         // within a record
 )
 
 // Write takes the next bytes of the document.
@@ -81,7 +101,7 @@ func (s *Splitter) Close() error {
 
 // step takes at least one byte of p.
 func (s *Splitter) step(p []byte) (int, error) {
-	if s.state == inName || s.state == inValue {
+	if s.state >= inMark {
 		return s.more(p)
 	}
 	c := p[0]
@@ -89,81 +109,129 @@ func (s *Splitter) step(p []byte) (int, error) {
 		return 1, nil
 	}
 	switch {
-	case s.state == wantObject && c == '{':
+	case s.state == afterRecord && c == ',':
+		s.state = wantNextRecord
+	case s.state == wantRecord && c == ']', s.state == afterRecord && c == ']':
+		s.state = afterMember
+		if s.bare {
+			s.state = wantNothing
+		}
+	case s.state == wantRecord, s.state == wantNextRecord:
+		return s.begin(inRecord, p)
+	case s.state == wantDocument && c == '{':
 		s.state = wantName
+	case s.state == wantDocument && c == '[':
+		s.state, s.found, s.bare = wantRecord, true, true
+	case s.state == wantDocument && c == byteOrderMark[0]:
+		return s.begin(inMark, p)
 	case s.state == wantName && c == '}', s.state == afterMember && c == '}':
 		s.state = wantNothing
 	case s.state == wantName && c == '"', s.state == wantNextName && c == '"':
 		return s.begin(inName, p)
 	case s.state == wantColon && c == ':':
 		s.state = wantValue
-		if s.found && !s.skip {
-			s.state = wantList
-		}
+	case s.state == wantListColon && c == ':':
+		s.state = wantList
 	case s.state == wantList && c == '[':
 		s.state = wantRecord
-	case s.state == wantRecord && c == ']', s.state == afterRecord && c == ']':
-		s.state, s.skip = afterMember, true
-	case s.state == afterRecord && c == ',':
-		s.state = wantNextRec
+	case s.state == wantList && c == 'n':
+		return s.begin(inNull, p)
 	case s.state == afterMember && c == ',':
 		s.state = wantNextName
-	case s.state == wantValue, s.state == wantRecord, s.state == wantNextRec:
+	case s.state == wantValue:
 		return s.begin(inValue, p)
 	default:
-		return 0, fmt.Errorf("unexpected %q: %w", c, ErrRecords)
+		return 0, unexpected(c)
 	}
 	return 1, nil
 }
 
+func unexpected(c byte) error { return fmt.Errorf("unexpected %q: %w", c, ErrRecords) }
+
 // begin starts a name or a value at the beginning of p.
 func (s *Splitter) begin(state splitState, p []byte) (int, error) {
-	if state == inValue {
-		s.skip = s.state == wantValue
-	}
-	s.state, s.held = state, s.held[:0]
-	s.where = value{}
-	end, err := s.where.scan(p)
-	if err != nil {
-		return 0, err
-	}
-	if end < 0 {
-		s.held = append(s.held, p...)
-		return len(p), s.checkLength(len(p))
-	}
-	return end, s.end(p[:end])
+	s.state, s.held, s.passed, s.where = state, s.held[:0], 0, value{}
+	return s.more(p)
 }
 
-// more goes on within a name or value that began in an earlier Write.
+// more goes on within a name or value.
 func (s *Splitter) more(p []byte) (int, error) {
-	before := len(s.held)
-	s.held = append(s.held, p...)
-	end, err := s.where.scan(s.held)
-	if err != nil {
+	if s.state == inMark {
+		return s.mark(p[0])
+	}
+	if s.passed > 0 {
+		return s.pass(p)
+	}
+	before, b := len(s.held), p
+	if before > 0 {
+		s.held = append(s.held, p[:min(len(p), MaxRecord+1-before)]...)
+		b = s.held
+	}
+	end, err := s.where.scan(b)
+	switch {
+	case err != nil:
 		return 0, err
+	case end >= 0:
+		return end - before, s.end(b[:end:end])
+	case len(b) > MaxRecord:
+		s.passed = int64(len(b))
+		s.where.forget(b)
+		return len(b) - before, s.mayPass()
+	case before == 0:
+		s.held = append(s.held, p...)
 	}
-	if end < 0 {
-		return len(p), s.checkLength(len(s.held))
-	}
-	return end - before, s.end(s.held[:end])
+	return len(b) - before, nil
 }
 
-func (s *Splitter) checkLength(n int) error {
-	if n > MaxRecord {
-		return fmt.Errorf("a value of more than %d bytes: %w", MaxRecord, ErrRecords)
+// pass goes on within a value that is too large to be held.
+func (s *Splitter) pass(p []byte) (int, error) {
+	if s.where.escaped {
+		s.where.escaped = false
+		s.passed++
+		return 1, nil
+	}
+	end, err := s.where.scan(p)
+	switch {
+	case err != nil:
+		return 0, err
+	case end < 0:
+		s.passed += int64(len(p))
+		s.where.forget(p)
+		return len(p), nil
+	}
+	return end, s.endLarge(s.passed + int64(end))
+}
+
+// mayPass refuses what is too large and matters.
+func (s *Splitter) mayPass() error {
+	if s.state == inName || s.state == inNull {
+		return fmt.Errorf("a name of more than %d bytes: %w", MaxRecord, ErrRecords)
 	}
 	return nil
 }
 
 // end takes a whole name or value.
 func (s *Splitter) end(token []byte) error {
-	if s.state == inName {
+	if len(token) > MaxRecord {
+		if err := s.mayPass(); err != nil {
+			return err
+		}
+		return s.endLarge(int64(len(token)))
+	}
+	if s.strict && !json.Valid(token) {
+		var skip json.RawMessage
+		return fmt.Errorf("%v: %w", json.Unmarshal(token, &skip), ErrRecords)
+	}
+	switch s.state {
+	case inName:
 		return s.name(token)
-	}
-	if err := s.checkLength(len(token)); err != nil {
-		return err
-	}
-	if s.skip {
+	case inNull:
+		if string(token) != "null" {
+			return fmt.Errorf("Records is not a list: %w", ErrRecords)
+		}
+		s.state = afterMember
+		return nil
+	case inValue:
 		s.state = afterMember
 		return nil
 	}
@@ -171,8 +239,36 @@ func (s *Splitter) end(token []byte) error {
 	return s.Record(token)
 }
 
+// endLarge takes a whole value that is too large to be looked at.
+func (s *Splitter) endLarge(size int64) error {
+	if s.state == inValue {
+		s.state = afterMember
+		return nil
+	}
+	s.state = afterRecord
+	if s.TooLarge == nil {
+		return fmt.Errorf("a record of %d bytes: %w: %w", size, ErrRecordTooLarge, ErrRecords)
+	}
+	return s.TooLarge(size)
+}
+
+const byteOrderMark = "\xef\xbb\xbf" // of UTF-8
+
+// mark takes the next byte of what may be a byte order mark. JSON has none (RFC
+// 8259, section 8.1).
+func (s *Splitter) mark(c byte) (int, error) {
+	s.held = append(s.held, c)
+	switch {
+	case string(s.held) == byteOrderMark:
+		return 0, fmt.Errorf("unexpected byte order mark: %w", ErrRecords)
+	case !strings.HasPrefix(byteOrderMark, string(s.held)):
+		return 0, unexpected(s.held[0])
+	}
+	return 1, nil
+}
+
 func (s *Splitter) name(token []byte) error {
-	s.state, s.skip = wantColon, true
+	s.state = wantColon
 	name := token[1 : len(token)-1]
 	if bytes.IndexByte(name, '\\') >= 0 {
 		var text string
@@ -187,98 +283,6 @@ func (s *Splitter) name(token []byte) error {
 	if s.found {
 		return fmt.Errorf("Records twice: %w", ErrRecords)
 	}
-	s.found, s.skip = true, false
+	s.state, s.found = wantListColon, true
 	return nil
-}
-
-// value is how far the scan of one JSON value has come.
-type value struct {
-	pos    int // bytes scanned
-	depth  int
-	text   bool // within a string
-	scalar bool // a number or word
-}
-
-// scan goes on in b, which begins with the value and holds at least the bytes
-// that were scanned before, and returns the value's length, or -1 while it has
-// not ended.
-func (v *value) scan(b []byte) (int, error) {
-	if v.pos == 0 {
-		switch c := b[0]; {
-		case c == '{' || c == '[':
-			v.depth = 1
-		case c == '"':
-			v.text = true
-		case c == '-' || isAlnum(c):
-			v.scalar = true
-		default:
-			return 0, fmt.Errorf("unexpected %q: %w", c, ErrRecords)
-		}
-		v.pos = 1
-	}
-	if v.scalar {
-		return v.scanScalar(b), nil
-	}
-	for {
-		if v.text && !v.endString(b) {
-			return -1, nil
-		}
-		if v.depth == 0 {
-			return v.pos, nil
-		}
-		if !v.toString(b) {
-			return -1, nil
-		}
-	}
-}
-
-// endString moves behind the string's closing quote.
-func (v *value) endString(b []byte) bool {
-	for {
-		i := bytes.IndexByte(b[v.pos:], '"')
-		if i < 0 {
-			v.pos = len(b)
-			return false
-		}
-		quote := v.pos + i
-		v.pos = quote + 1
-		escapes := 0
-		for quote-escapes > 0 && b[quote-escapes-1] == '\\' {
-			escapes++
-		}
-		if escapes%2 == 0 {
-			v.text = false
-			return true
-		}
-	}
-}
-
-// toString moves behind the next string's opening quote, or behind the bracket
-// that ends the value: then depth is 0.
-func (v *value) toString(b []byte) bool {
-	for i := v.pos; i < len(b); i++ {
-		switch b[i] {
-		case '"':
-			v.pos, v.text = i+1, true
-			return true
-		case '{', '[':
-			v.depth++
-		case '}', ']':
-			if v.depth--; v.depth == 0 {
-				v.pos = i + 1
-				return true
-			}
-		}
-	}
-	v.pos = len(b)
-	return false
-}
-
-func (v *value) scanScalar(b []byte) int {
-	for ; v.pos < len(b); v.pos++ {
-		if c := b[v.pos]; !isAlnum(c) && c != '.' && c != '-' && c != '+' {
-			return v.pos
-		}
-	}
-	return -1
 }

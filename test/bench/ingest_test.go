@@ -12,8 +12,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/ingest"
+	"github.com/trailseal/trailseal/internal/source"
 	"github.com/trailseal/trailseal/internal/state"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/pkg/finding"
@@ -85,7 +85,7 @@ func (s *markedSink) Emit(context.Context, trail.Batch) error {
 
 func (t *ingestTrail) runInto(tb testing.TB, sink ingest.Sink) {
 	o, err := ingest.Run(tb.Context(), ingest.Config{
-		Sources: []ingest.Source{{Source: discover.Source{Bucket: "trail-bucket", Name: "s3://trail-bucket"}, Objects: t.world}},
+		Sources: []ingest.Source{{Source: source.Source{Bucket: "trail-bucket", Name: "s3://trail-bucket"}, Objects: t.world}},
 		Keys:    t.world, State: state.NewMemory(), Sink: sink, Findings: discard{},
 		Since: t.end.Add(-1000 * time.Hour), Grace: 2 * time.Hour, Poll: time.Minute, Memory: 512 << 20, Concurrency: 2 * runtime.GOMAXPROCS(0), Once: true,
 		Now: func() time.Time { return t.end.Add(time.Hour) }, Log: slog.New(slog.DiscardHandler),

@@ -11,11 +11,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/report"
+	"github.com/trailseal/trailseal/internal/source"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/internal/verify"
+	"github.com/trailseal/trailseal/pkg/chain"
 	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
@@ -66,8 +67,8 @@ func started(t *testing.T) (*feeder, *shelf) {
 func verified(t *testing.T, f *feeder, to *shelf, start time.Time, accounts ...string) *report.Report {
 	t.Helper()
 	r, err := verify.Run(t.Context(), verify.Config{
-		Source: discover.Source{Bucket: bucket, Name: "s3://" + bucket}, Start: start, End: time.Now(), Now: time.Now(), Grace: 2 * time.Hour,
-		Concurrency: 4, Accounts: accounts, Keys: fetch.SavedKeys(f.keys()), KeysFrom: "the feeder", Fetcher: fetch.New(to.Store, 4),
+		Source: source.Source{Bucket: bucket, Name: "s3://" + bucket}, Start: start, End: time.Now(), Now: time.Now(), Grace: 2 * time.Hour,
+		Concurrency: 4, Accounts: accounts, Keys: chain.Saved(f.keys()), KeysFrom: "the feeder", Fetcher: fetch.New(to.Store, 4),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -13,13 +13,14 @@ import (
 	"time"
 
 	"github.com/trailseal/trailseal/internal/awsapi"
-	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/notify"
 	"github.com/trailseal/trailseal/internal/report"
+	"github.com/trailseal/trailseal/internal/source"
 	"github.com/trailseal/trailseal/internal/testaws"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/internal/verify"
+	"github.com/trailseal/trailseal/pkg/chain"
 	"github.com/trailseal/trailseal/pkg/digest"
 	"github.com/trailseal/trailseal/pkg/trail"
 	"github.com/trailseal/trailseal/test/s3server"
@@ -123,8 +124,8 @@ func verifiedThere(t *testing.T, keys string) *report.Report {
 	}
 	now := time.Now()
 	r, err := verify.Run(t.Context(), verify.Config{
-		Source: discover.Source{Bucket: bucket, Name: "s3://" + bucket}, Start: now.Add(-2 * time.Hour), End: now, Now: now, Grace: 2 * time.Hour,
-		Concurrency: 4, Keys: fetch.SavedKeys(set), KeysFrom: keys, Fetcher: fetch.New(client.S3(), 4),
+		Source: source.Source{Bucket: bucket, Name: "s3://" + bucket}, Start: now.Add(-2 * time.Hour), End: now, Now: now, Grace: 2 * time.Hour,
+		Concurrency: 4, Keys: chain.Saved(set), KeysFrom: keys, Fetcher: fetch.New(client.S3(), 4),
 	})
 	if err != nil {
 		t.Fatal(err)

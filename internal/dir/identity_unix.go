@@ -1,0 +1,18 @@
+//go:build unix
+
+package dir
+
+import (
+	"io/fs"
+	"syscall"
+)
+
+// identity names a folder whatever path leads to it, as os.SameFile does.
+type identity struct {
+	device, inode any // unsigned or signed, as the system has it
+}
+
+func identify(_ tree, _ string, info fs.FileInfo) identity {
+	s := info.Sys().(*syscall.Stat_t)
+	return identity{s.Dev, s.Ino}
+}

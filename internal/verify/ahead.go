@@ -1,0 +1,143 @@
+package verify
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io/fs"
+	"iter"
+	"slices"
+
+	"github.com/trailseal/trailseal/internal/discover"
+	"github.com/trailseal/trailseal/internal/fetch"
+	"github.com/trailseal/trailseal/pkg/chain"
+	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// ahead reads digests for the walks of one trail. It implements chain.Fetcher.
+// Names of listings are read ahead, newest first; a walk asks for the names that
+// trusted digests give. What a walk passes by is handed to onPassed: nothing
+// trusted led to it.
+type ahead struct {
+	r        *run
+	names    *names
+	onPassed func(ref chain.Ref, found []chain.Found)
+	isDone   func(ref chain.Ref) bool // the digest was walked before
+
+	todo   []name // not yet taken, newest first
+	most   int    // read ahead at once
+	next   func() (name, fetch.Candidates, bool)
+	stop   func()
+	first  chain.Ref // the name that begins a walk, with its files
+	files  []chain.Found
+	listed map[site]bool // other buckets and places that a walk led to, and that were listed
+}
+
+// Bounds of the digests that are read ahead: in one chain, and in all chains
+// under way together.
+const (
+	aheadTotal = 256
+	aheadMost  = 64
+	aheadLeast = 4
+)
+
+// begin reads the names in todo ahead, up to most at once. stop must be called in
+// the end.
+func (a *ahead) begin(ctx context.Context, todo []name, most int) {
+	a.todo, a.most = todo, most
+	n := min(max(aheadTotal/a.r.underWay, aheadLeast), most)
+	a.next, a.stop = iter.Pull2(fetch.Ahead(ctx, n, slices.Values(todo), func(ctx context.Context, n name) fetch.Candidates {
+		return a.read(ctx, a.names.ref(n))
+	}))
+}
+
+func (a *ahead) read(ctx context.Context, ref chain.Ref) fetch.Candidates {
+	if !a.r.mayFollow(ref.Bucket) {
+		return fetch.Refused(ref.Object(), errStay)
+	}
+	return a.r.cfg.Fetcher.ReadAhead(ctx, a.r.cfg.Source.Locate(ref.Object()))
+}
+
+// take returns the next name of the listing with its files, which the next walk
+// begins with.
+func (a *ahead) take(ctx context.Context) (chain.Ref, bool) {
+	for len(a.todo) > 0 && ctx.Err() == nil {
+		n, candidates, _ := a.next()
+		a.todo = a.todo[1:]
+		ref := a.names.ref(n)
+		if a.isDone(ref) {
+			continue
+		}
+		a.first, a.files = ref, a.r.cfg.Fetcher.Take(ctx, candidates)
+		return ref, true
+	}
+	return chain.Ref{}, false
+}
+
+// ReadDigest implements chain.Fetcher.
+func (a *ahead) ReadDigest(ctx context.Context, ref chain.Ref) []chain.Found {
+	if a.files != nil && ref == a.first {
+		files := a.files
+		a.files = nil
+		return files
+	}
+	a.list(ctx, ref)
+	for len(a.todo) > 0 {
+		at := a.names.ref(a.todo[0])
+		if at != ref && at.End.Before(ref.End) {
+			break
+		}
+		_, candidates, _ := a.next()
+		a.todo = a.todo[1:]
+		if at == ref {
+			return a.r.cfg.Fetcher.Take(ctx, candidates)
+		}
+		if !a.isDone(at) && ctx.Err() == nil {
+			a.onPassed(at, a.r.cfg.Fetcher.Take(ctx, candidates))
+		}
+	}
+	return a.r.cfg.Fetcher.Take(ctx, a.read(ctx, ref))
+}
+
+// HashDigest implements chain.Fetcher.
+func (a *ahead) HashDigest(ctx context.Context, at trail.Object) (digest.Sum, error) {
+	return a.r.cfg.Fetcher.HashDigest(ctx, at)
+}
+
+// list lists the bucket and place of a name, where a chain leads there for the
+// first time, so that the digests there are read ahead, too. A listing that fails
+// is not told: each digest is then read when its turn comes.
+func (a *ahead) list(ctx context.Context, ref chain.Ref) {
+	at := site{ref.Bucket, ref.Place}
+	if a.r.cfg.Source.IsCopy() || a.listed[at] || !a.r.mayFollow(ref.Bucket) || slices.Contains(*a.names.sites, at) {
+		return
+	}
+	a.listed[at] = true
+	a.stop() // what reads ahead reads the table of sites, too
+	number := a.names.sites.number(at)
+	var more []name
+	from := a.r.cfg.Start.Add(-window)
+	place := discover.Place{Place: ref.Place, Roots: []string{""}}
+	quiet := discover.Finder{Objects: a.r.finder.Objects, Source: a.r.cfg.Source, Except: a.r.cfg.Except}
+	err := quiet.EachDigest(ctx, ref.Bucket, place, from, func(d discover.Digest) bool {
+		if d.Chain.Same(ref.Chain) && d.Organization == ref.Organization && !d.End.Before(from) && !d.End.After(ref.End) {
+			more = append(more, newName(d.End, number))
+		}
+		return d.Day(trail.DigestFolder, d.End) <= ref.Day(trail.DigestFolder, ref.End)
+	})
+	if err != nil {
+		more = nil
+	}
+	a.r.cfg.Progress.DigestsListed.Add(int64(len(more)))
+	todo := append(slices.Clone(a.todo), more...)
+	slices.SortFunc(todo, func(x, y name) int { return cmp.Compare(y, x) })
+	a.begin(ctx, slices.Compact(todo), a.most)
+}
+
+// errStay says that an object lies where the user does not want to go.
+var errStay = fmt.Errorf("in another bucket, and not followed (--stay-in-source): %w", fs.ErrPermission)
+
+func (r *run) mayFollow(bucket string) bool {
+	return r.cfg.Source.IsCopy() || !r.cfg.StayInside || bucket == r.cfg.Source.Signed()
+}

@@ -1,0 +1,34 @@
+// Package chain decides what CloudTrail's digest chains prove. It is pure: it
+// reads files and public keys only through the interfaces it is given, and it
+// knows neither AWS nor the network nor a clock.
+//
+// # What a chain is
+//
+// A trail with log file validation writes one digest file an hour for each
+// account and region. Each digest lists the hour's log files with their hashes,
+// and names its predecessor with its hash and signature. So a proven digest
+// proves the one before it, and everything that both list.
+//
+//	Judge  what one digest file is worth: valid, invalid or unverified
+//	Walk   a chain from its newest digest to its oldest, by the signed names
+//	Off    which trail an event switches off
+//
+// # Three verdicts
+//
+// A [Verdict] is Valid, Invalid with a finding's class and evidence, or
+// Unverified with a reason. A failure to read is never Invalid. Trusted says
+// whether the content is CloudTrail's: only then may its names be followed and
+// its log files be believed. A digest can be trusted although something about
+// its file is wrong, such as lost metadata.
+//
+// # The signed hash outranks everything
+//
+// A digest whose bytes have the hash that its trusted successor signed is
+// trusted, whatever became of its own signature. One with another hash is a
+// chain-mismatch, whatever else is wrong with it.
+//
+// # Names
+//
+// Names in listings prove nothing. The caller says where a walk begins; from
+// there on the walk goes by signed names alone.
+package chain

@@ -1,0 +1,289 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"time"
+
+	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/finding"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// Fetcher reads digest files for a walk. It may read ahead, for instance by the
+// names of a listing: the walk asks for one digest after the other.
+type Fetcher interface {
+	// ReadDigest reads every file that can be the digest that r names: one in a
+	// bucket, and in a copy one for each place where the copy may keep it. It
+	// returns at least one; where no file is there, that one's error is
+	// fs.ErrNotExist.
+	ReadDigest(ctx context.Context, r Ref) []Found
+	// HashDigest hashes the inflated bytes of a file that is too large to be
+	// parsed. A walk asks for it only where a trusted digest names the file.
+	HashDigest(ctx context.Context, at trail.Object) (digest.Sum, error)
+}
+
+// Found is a digest file that a Fetcher read, or why it did not.
+type Found struct {
+	At   trail.Object // where it lies
+	File File
+	Err  error
+	// Release, unless nil, is called when the walk has let go of File.
+	Release func()
+}
+
+// Options say how far a walk goes.
+type Options struct {
+	// Now is passed on to Judge.
+	Now time.Time
+	// Until ends the walk after the first digest that ends at Until or before.
+	// The zero Until walks to the beginning.
+	Until time.Time
+	// Successor is what a trusted digest says of the newest one, nil where the
+	// walk begins without that.
+	Successor *Successor
+	// Repeats collects the signatures that digests of this chain repeat. Walks of
+	// one chain share it. It may be nil.
+	Repeats *Repeats
+	// Repeated are signatures that the caller knows other digests to repeat for
+	// the newest digest.
+	Repeated []string
+}
+
+// Step is one digest of a walk.
+type Step struct {
+	Ref
+	At      trail.Object   // where the file lies that Verdict is on
+	Digest  *digest.Digest // nil where the file is not a digest, or was not read
+	Verdict Verdict
+	// Copies are other files under the same name with another content.
+	Copies []Copy
+	// Next is the predecessor that a trusted digest names; nil where the walk ends
+	// with this step because the digest is a starting one, is not trusted, or
+	// names a predecessor that cannot be one (NameErr).
+	Next *Ref
+	// NameErr says why the named predecessor cannot be followed. It wraps ErrName.
+	NameErr error
+	// WindowErr says that the hours of this digest and of the one that it names do
+	// not meet. It wraps digest.ErrWindow.
+	WindowErr error
+	// Repeaters are untrusted digests that repeat a signature for this one, where
+	// none of these signatures verifies: this digest or those were altered.
+	Repeaters []Ref
+	// Named is what the successor in this walk says of the digest, nil for the
+	// first digest unless Options.Successor is set.
+	Named *Successor
+}
+
+// Copy is a second file under a digest's name.
+type Copy struct {
+	At      trail.Object
+	Verdict Verdict
+}
+
+// Starting reports whether the step is a trusted starting digest.
+func (s Step) Starting() bool {
+	return s.Verdict.Trusted && s.Digest != nil && s.Digest.Previous == nil
+}
+
+// Walk judges a chain from its newest digest to its oldest, by the names that
+// trusted digests give their predecessors. It ends at a starting digest, at one
+// that is missing or not trusted, or where Options.Until says so. The caller may
+// begin a new walk with the next name that it knows. The only error that Walk
+// yields is that of ctx. Its memory does not depend on the chain's length.
+func Walk(ctx context.Context, f Fetcher, k Keys, newest Ref, o Options) iter.Seq2[Step, error] {
+	return func(yield func(Step, error) bool) {
+		ref, named := newest, o.Successor
+		for {
+			found := f.ReadDigest(ctx, ref)
+			if err := ctx.Err(); err != nil {
+				release(found)
+				yield(Step{}, err)
+				return
+			}
+			for i := range found {
+				hashLarge(ctx, f, named, &found[i])
+			}
+			o.Successor = named
+			s := JudgeFiles(ctx, k, ref, found, o)
+			o.Repeated = nil
+			if s.Digest != nil && !s.Verdict.Trusted {
+				o.Repeats.add(s.Ref, s.Digest)
+			}
+			goOn := yield(s, nil)
+			if goOn && s.Next != nil {
+				named = &Successor{Previous: *s.Digest.Previous, At: s.At}
+			}
+			release(found)
+			if !goOn || s.Next == nil || !o.Until.IsZero() && !ref.End.After(o.Until) {
+				return
+			}
+			ref = *s.Next
+		}
+	}
+}
+
+func release(found []Found) {
+	for _, f := range found {
+		if f.Release != nil {
+			f.Release()
+		}
+	}
+}
+
+// hashLarge hashes a file that is too large to be parsed, where a trusted digest
+// has signed its hash.
+func hashLarge(ctx context.Context, f Fetcher, named *Successor, found *Found) {
+	if named == nil || found.File.Hashed || !errors.Is(found.Err, finding.ErrTooLarge) {
+		return
+	}
+	if sum, err := f.HashDigest(ctx, found.At); err == nil {
+		found.File.Sum, found.File.Hashed = sum, true
+	}
+}
+
+// JudgeFiles judges the files that were found under one name, at least one, and
+// chooses the one that counts: a trusted one before one that was not judged, that
+// before an altered one, and each of these before one that is not there. Of the
+// options it uses Now, Successor, Repeats and Repeated.
+func JudgeFiles(ctx context.Context, k Keys, ref Ref, found []Found, o Options) Step {
+	best, named := -1, o.Successor
+	verdicts := make([]Verdict, len(found))
+	repeated := append(o.Repeats.of(ref), o.Repeated...)
+	for i, g := range found {
+		verdicts[i] = Judge(ctx, k, Evidence{
+			Key: ref.DigestKey, At: g.At, File: g.File, Err: g.Err, Successor: named, Repeated: repeated, Now: o.Now,
+		})
+		if best < 0 || rank(found[i], verdicts[i]) > rank(found[best], verdicts[best]) {
+			best = i
+		}
+	}
+	s := Step{Ref: ref, At: found[best].At, Digest: found[best].File.Digest, Verdict: verdicts[best], Named: named}
+	for i, g := range found {
+		if i != best && !errors.Is(g.Err, fs.ErrNotExist) && !sameContent(g.File, found[best].File) {
+			s.Copies = append(s.Copies, Copy{g.At, otherCopy(verdicts[i], g, found[best])})
+		}
+	}
+	if s.Verdict.Contradicted && !s.Verdict.Trusted {
+		s.Repeaters = o.Repeats.repeaters(ref)
+	}
+	if s.Verdict.Trusted && s.Digest != nil {
+		next, err := Previous(s.Digest, ref.Chain)
+		switch {
+		case err != nil:
+			s.NameErr = err
+		case s.Digest.Previous != nil:
+			if found[best].At.Bucket == "" { // a copy has neither buckets nor prefixes
+				next.Bucket, next.Prefix = "", ""
+			}
+			s.Next = &next
+			if !ref.Backfill {
+				s.WindowErr = s.Digest.CheckWindow(next.DigestKey)
+			}
+		}
+	}
+	return s
+}
+
+// rank orders the files under one name.
+func rank(f Found, v Verdict) int {
+	switch {
+	case v.Trusted && v.Status == Valid:
+		return 4
+	case v.Trusted:
+		return 3
+	case v.Status == Unverified:
+		return 2
+	case !errors.Is(f.Err, fs.ErrNotExist):
+		return 1
+	}
+	return 0
+}
+
+func sameContent(a, b File) bool { return a.Hashed && b.Hashed && a.Sum == b.Sum }
+
+// otherCopy is the verdict on a second file with another content. Where its own
+// verdict finds nothing wrong, two signed contents claim one name.
+func otherCopy(v Verdict, g, best Found) Verdict {
+	if v.Status != Valid {
+		return v
+	}
+	e := finding.Evidence{Want: best.File.Sum.String(), Got: g.File.Sum.String(), Digest: best.At.String()}
+	return invalid(finding.ChainMismatch, fmt.Sprintf("a second copy with another content than %s", best.At), e)
+}
+
+// Repeats collects the signatures that untrusted digests repeat for their
+// predecessors: a signature counts from whatever digest it was read. It is
+// bounded, so that planted digests cannot fill the memory. It is not safe for
+// concurrent use.
+type Repeats struct {
+	byName map[trail.DigestKey][]repeated
+}
+
+type repeated struct {
+	signature string // hex
+	by        Ref
+}
+
+// Bounds of Repeats. The signature of an RSA-2048 key has 512 hex digits.
+const (
+	maxNames      = 4096
+	maxSignatures = 16 // for each name
+)
+
+// NewRepeats returns an empty collection.
+func NewRepeats() *Repeats { return &Repeats{byName: map[trail.DigestKey][]repeated{}} }
+
+// add notes what an untrusted digest says of its predecessor.
+func (r *Repeats) add(of Ref, d *digest.Digest) {
+	if r == nil || d.Previous == nil {
+		return
+	}
+	k, err := trail.ParseDigestKey(d.Previous.Object)
+	if err != nil || !k.Chain.Same(of.Chain) || !k.End.Before(of.End) {
+		return
+	}
+	k.Prefix = ""
+	signatures := r.byName[k]
+	if len(signatures) >= maxSignatures || len(signatures) == 0 && len(r.byName) >= maxNames && !r.forget(of.End) {
+		return
+	}
+	r.byName[k] = append(signatures, repeated{d.Previous.Signature, of})
+}
+
+// forget drops names that a walk from newest to oldest has passed. It reports
+// whether there is room.
+func (r *Repeats) forget(passed time.Time) bool {
+	for k := range r.byName {
+		if k.End.After(passed) {
+			delete(r.byName, k)
+		}
+	}
+	return len(r.byName) < maxNames
+}
+
+func (r *Repeats) of(ref Ref) (signatures []string) {
+	for _, s := range r.all(ref) {
+		signatures = append(signatures, s.signature)
+	}
+	return signatures
+}
+
+func (r *Repeats) repeaters(ref Ref) (by []Ref) {
+	for _, s := range r.all(ref) {
+		by = append(by, s.by)
+	}
+	return by
+}
+
+func (r *Repeats) all(ref Ref) []repeated {
+	if r == nil {
+		return nil
+	}
+	k := ref.DigestKey
+	k.Prefix = ""
+	return r.byName[k]
+}
