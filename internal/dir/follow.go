@@ -66,7 +66,11 @@ func (l links) walk(ctx context.Context) (linkTable, error) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		found, err := l.tree.readDir(folder)
+		var found []fs.DirEntry
+		err := l.tree.readDir(folder, func(some []fs.DirEntry) error {
+			found = append(found, foldersAndLinks(some)...)
+			return nil
+		})
 		if err != nil {
 			return nil
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -91,7 +92,7 @@ func (l *listing) object(key string, e entry) trail.Object {
 	o := trail.Object{Bucket: l.bucket, Key: key}
 	// Size and time are a help, not evidence: an entry that cannot be looked at
 	// is still an object, and Get says what is wrong with it.
-	if info, err := e.info(); err == nil && info.Mode().IsRegular() {
+	if info, err := l.dir.info(key, e); err == nil && info.Mode().IsRegular() {
 		o.Size, o.Modified = info.Size(), info.ModTime()
 	}
 	return o
@@ -119,7 +120,7 @@ func (d *Dir) Children(ctx context.Context, bucket, prefix string) iter.Seq2[tra
 			}
 		}
 		slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.name, b.name) })
-		l := listing{bucket: bucket}
+		l := listing{dir: d, bucket: bucket}
 		for _, e := range entries {
 			if err := ctx.Err(); err != nil {
 				yield(trail.Object{}, listError(bucket, folder, err))
@@ -146,6 +147,9 @@ func (d *Dir) Children(ctx context.Context, bucket, prefix string) iter.Seq2[tra
 // no empty folders, a copy whose objects were deleted has. A folder that cannot
 // be read holds one, because a listing of it yields the error.
 func (d *Dir) holds(ctx context.Context, folder string) (found bool) {
+	if name, ok := folderName(folder); ok && !inLitter(folder) && d.tree.showsFile(name) {
+		return true // without reading all of a folder that holds very many
+	}
 	l := listing{dir: d, ctx: ctx, prefix: folder, yield: func(trail.Object, error) bool {
 		found = true
 		return false
@@ -167,11 +171,23 @@ func (d *Dir) isObject(key string, e entry) bool {
 
 // entry is what a folder holds under one name.
 type entry struct {
-	name    string // ends in a slash: a folder
-	broken  bool   // a link that cannot be followed
-	litter  bool   // a file that is litter, unless it begins like evidence
-	sidecar bool   // a file that has a sidecar's name
-	info    func() (fs.FileInfo, error)
+	name    string      // ends in a slash: a folder
+	broken  bool        // a link that cannot be followed
+	litter  bool        // a file that is litter, unless it begins like evidence
+	sidecar bool        // a file that has a sidecar's name
+	target  fs.FileInfo // of a link that can be followed
+}
+
+// info returns the size and time of an entry, or of what a link leads to. A folder
+// can hold very many entries, so what the system says of each is not kept.
+func (d *Dir) info(key string, e entry) (fs.FileInfo, error) {
+	switch {
+	case e.target != nil:
+		return e.target, nil
+	case e.broken:
+		return nil, fs.ErrNotExist
+	}
+	return os.Lstat(filepath.Join(d.tree.root.Name(), filepath.FromSlash(key)))
 }
 
 func (e entry) folder() bool { return strings.HasSuffix(e.name, "/") }
@@ -201,10 +217,16 @@ func (d *Dir) read(ctx context.Context, folder string) ([]entry, error) {
 	if !ok {
 		return nil, nil
 	}
-	found, err := d.tree.readDir(name)
-	_, refused := errors.AsType[refusal](err)
 	litter := inLitter(folder)
+	var entries []entry
+	err := d.tree.readDir(name, func(found []fs.DirEntry) (err error) {
+		entries, err = d.entries(ctx, entries, name, found, litter)
+		return err
+	})
+	_, refused := errors.AsType[refusal](err)
 	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
 	case errors.Is(err, fs.ErrNotExist) && name != ".":
 		return nil, nil
 	case err != nil && litter && !refused:
@@ -213,27 +235,23 @@ func (d *Dir) read(ctx context.Context, folder string) ([]entry, error) {
 	case err != nil:
 		return nil, err
 	}
-	entries, err := d.entries(ctx, name, found, litter)
-	if err != nil {
-		return nil, err
-	}
-	files := make(map[string]bool, len(entries))
-	for _, e := range entries {
-		files[e.name] = !e.folder()
+	slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.name, b.name) })
+	isFile := func(name string) bool {
+		_, there := slices.BinarySearchFunc(entries, name, func(e entry, name string) int { return cmp.Compare(e.name, name) })
+		return there
 	}
 	for i, e := range entries {
-		entries[i].sidecar = isSidecarName(e.name, files)
+		entries[i].sidecar = isSidecarName(e.name, isFile)
 	}
-	slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.name, b.name) })
 	return entries, nil
 }
 
-// entries looks where links lead to. It takes other entries as they are.
-func (d *Dir) entries(ctx context.Context, folder string, found []fs.DirEntry, litter bool) ([]entry, error) {
-	entries := make([]entry, 0, len(found))
+// entries appends what was found in a folder to entries. It looks where links lead
+// to and takes other entries as they are.
+func (d *Dir) entries(ctx context.Context, entries []entry, folder string, found []fs.DirEntry, litter bool) ([]entry, error) {
 	var holders []fs.FileInfo // of a link
 	for _, f := range found {
-		e := entry{name: f.Name(), info: f.Info, litter: f.Type().IsRegular() && (litter || isLitterName(f.Name()))}
+		e := entry{name: f.Name(), litter: f.Type().IsRegular() && (litter || isLitterName(f.Name()))}
 		isDir := f.IsDir()
 		if f.Type()&fs.ModeSymlink != 0 {
 			if holders == nil {
@@ -243,7 +261,7 @@ func (d *Dir) entries(ctx context.Context, folder string, found []fs.DirEntry, l
 			target, broken := d.tree.target(name, holders)
 			e.broken, isDir = broken, !broken && target.IsDir()
 			if !broken {
-				e.info = func() (fs.FileInfo, error) { return target, nil }
+				e.target = target
 			}
 			if isDir {
 				followed, err := d.links.follows(ctx, name, target)

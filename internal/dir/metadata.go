@@ -22,15 +22,15 @@ const (
 	maxSidecar = 64 << 10 // bytes; S3 allows 2 KB of user metadata
 )
 
-// isSidecarName reports whether a file has the name that the sidecar of one of
-// files has. Beside X.json, which stands for the object X.json.gz, that is the
+// isSidecarName reports whether a file has the name that the sidecar of another
+// file has. Beside X.json, which stands for the object X.json.gz, that is the
 // sidecar of either name. A file named as the sidecar of a sidecar is an object.
-func isSidecarName(name string, files map[string]bool) bool {
+func isSidecarName(name string, isFile func(string) bool) bool {
 	object, ok := strings.CutSuffix(name, sidecarEnd)
 	if !ok {
 		return false
 	}
-	stands := func(file string) bool { return files[file] && !isSidecarName(file, files) }
+	stands := func(file string) bool { return isFile(file) && !isSidecarName(file, isFile) }
 	inflated, zipped := strings.CutSuffix(object, gzipEnd)
 	return stands(object) || zipped && strings.HasSuffix(inflated, jsonEnd) && stands(inflated)
 }

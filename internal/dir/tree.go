@@ -2,9 +2,11 @@ package dir
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -52,25 +54,63 @@ func (t tree) checkRegular(name string, info fs.FileInfo) error {
 	return fmt.Errorf("a folder, not an object: %w", fs.ErrNotExist)
 }
 
-// readDir returns what a folder holds, in any order. The caller has made sure
-// that no link on the way leads to a folder that holds it.
-func (t tree) readDir(name string) ([]fs.DirEntry, error) {
+// readDir calls visit with what a folder holds, some entries at a time and in any
+// order. The caller has made sure that no link on the way leads to a folder that
+// holds it.
+func (t tree) readDir(name string, visit func([]fs.DirEntry) error) error {
 	switch info, err := t.root.Stat(name); {
 	case err != nil:
-		return nil, t.explain(name, err)
+		return t.explain(name, err)
 	case !info.IsDir():
-		return nil, fmt.Errorf("not a folder: %w", fs.ErrNotExist)
+		return fmt.Errorf("not a folder: %w", fs.ErrNotExist)
 	}
 	f, err := t.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, t.explain(name, err)
+		return t.explain(name, err)
 	}
 	defer f.Close()
-	found, err := f.ReadDir(-1)
+	entries, err := t.toRead(f, name)
 	if err != nil {
-		return nil, t.explain(name, err)
+		return t.explain(name, err)
 	}
-	return found, nil
+	defer entries.Close()
+	for {
+		found, err := entries.ReadDir(batch)
+		if len(found) > 0 {
+			if err := visit(found); err != nil {
+				return err
+			}
+		}
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return t.explain(name, err)
+		}
+	}
+}
+
+// batch is how many entries of a folder are read at once.
+const batch = 4096
+
+// showsFile reports whether one of the first entries of a folder is a regular file
+// that is an object by its name alone. A folder for which it is false may hold
+// objects all the same.
+func (t tree) showsFile(name string) bool {
+	f, err := t.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	entries, err := t.toRead(f, name)
+	if err != nil {
+		return false
+	}
+	defer entries.Close()
+	found, _ := entries.ReadDir(64)
+	return slices.ContainsFunc(found, func(e fs.DirEntry) bool {
+		return e.Type().IsRegular() && !isLitterName(e.Name()) && !strings.HasSuffix(e.Name(), sidecarEnd)
+	})
 }
 
 // local returns the path of the file that has this key. A bucket's keys may

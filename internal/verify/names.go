@@ -94,7 +94,7 @@ func (n *names) newest(until time.Time) (time.Time, bool) {
 // whole: a chain that ended long ago is known by its old digests alone. A place
 // that cannot be listed is told; complete is then false.
 func (r *run) listNames(ctx context.Context, s *scope) (all []*names, complete bool) {
-	byTrail := map[string]*names{}
+	byTrail, regions := map[string]*names{}, map[string]string{}
 	complete = true
 	for _, p := range s.places {
 		r.mu.Lock()
@@ -108,7 +108,7 @@ func (r *run) listNames(ctx context.Context, s *scope) (all []*names, complete b
 		at := s.sites.number(site{r.cfg.Source.Signed(), p.Place})
 		err := r.finder.EachDigest(ctx, r.cfg.Source.Signed(), p, time.Time{}, func(d discover.Digest) bool {
 			if seen++; d.End.Unix() > 0 {
-				addName(byTrail, &s.sites, d, at)
+				addName(byTrail, regions, &s.sites, d, at)
 			}
 			return ctx.Err() == nil
 		})
@@ -142,7 +142,9 @@ func (r *run) listNames(ctx context.Context, s *scope) (all []*names, complete b
 	return all, complete
 }
 
-func addName(byTrail map[string]*names, sites *sites, d discover.Digest, at int) {
+// addName adds a name to those of its trail. regions holds one string for each home
+// region.
+func addName(byTrail map[string]*names, regions map[string]string, sites *sites, d discover.Digest, at int) {
 	var key [256]byte // the map is asked once for each digest of a bucket
 	k := append(key[:0], d.Organization...)
 	k = append(append(k, '/'), d.HomeRegion...)
@@ -153,7 +155,11 @@ func addName(byTrail map[string]*names, sites *sites, d discover.Digest, at int)
 	n := byTrail[string(k)]
 	if n == nil {
 		n = &names{sites: sites}
-		n.trail = trail.Chain{Trail: strings.Clone(d.Trail), HomeRegion: strings.Clone(d.HomeRegion), Backfill: d.Backfill}
+		if regions[d.HomeRegion] == "" {
+			home := strings.Clone(d.HomeRegion)
+			regions[home] = home
+		}
+		n.trail = trail.Chain{Trail: strings.Clone(d.Trail), HomeRegion: regions[d.HomeRegion], Backfill: d.Backfill}
 		n.trail.Organization = (*sites)[at].place.Organization
 		byTrail[string(k)] = n
 	}

@@ -74,10 +74,21 @@ func (r *run) listDays(ctx context.Context, l *logObjects, send func(foundObject
 		past = root + logBefore(l.place.Place, r.cfg.End.Add(time.Minute), 1)
 	}
 	for o, err := range r.cfg.Fetcher.Objects.List(ctx, r.cfg.Source.Signed(), l.folder, first) {
-		if err == nil && o.Key >= past || send(foundObject{Object: o, err: err}) != nil || err != nil {
+		switch {
+		case err == nil && o.Key >= past:
+			return
+		case err == nil && !inDay(o.Key[len(l.folder):]):
+			continue // listOdd sends it
+		case send(foundObject{Object: o, err: err}) != nil, err != nil:
 			return
 		}
 	}
+}
+
+// inDay reports whether a key below a log folder lies in the folder of a day.
+func inDay(key string) bool {
+	_, err := time.Parse("2006/01/02/", key[:min(len(key), len("2006/01/02/"))])
+	return err == nil
 }
 
 // listOdd sends the objects that do not lie in the folder of a day.

@@ -59,7 +59,7 @@ func (r *run) newWalk(s *scope, n *names) *walk {
 // before.
 func (w *walk) pass(ctx context.Context, e extent) error {
 	w.ahead.onPassed = w.passed(ctx, e)
-	todo := w.names.between(e.lower, e.upper)
+	todo := w.pending(e.lower, e.upper)
 	w.r.cfg.Progress.DigestsListed.Add(int64(len(todo)))
 	w.ahead.begin(ctx, todo, aheadMost)
 	defer func() { w.ahead.stop() }()
@@ -82,7 +82,7 @@ func (w *walk) lookBack(ctx context.Context, e extent) error {
 		return nil
 	}
 	w.ahead.onPassed = w.passed(ctx, extent{isSilent: true})
-	w.ahead.begin(ctx, w.names.between(time.Time{}, e.lower), 1)
+	w.ahead.begin(ctx, w.pending(time.Time{}, e.lower), aheadLeast)
 	defer func() { w.ahead.stop() }()
 	for ctx.Err() == nil && w.needsOlder() {
 		ref, ok := w.take(ctx)
@@ -90,8 +90,21 @@ func (w *walk) lookBack(ctx context.Context, e extent) error {
 			break
 		}
 		w.strand(ctx, nil, ref, nil, extent{lower: ref.End, upper: ref.End, isSilent: true})
+		if u := w.unread; u != nil && u.Ref == ref && finding.ReasonOf(u.Verdict.Err) != finding.NoSignature {
+			break // older ones, if they can be read, do not say what this one says
+		}
 	}
 	return ctx.Err()
+}
+
+// pending returns the names that end after from and not after to and that were not
+// walked, newest first.
+func (w *walk) pending(from, to time.Time) []name {
+	all := w.names.between(from, to)
+	if len(w.scope.walked) == 0 {
+		return all
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(n name) bool { return w.scope.isWalked(w.names.ref(n)) })
 }
 
 // extend reads more digests of the chains, for what they list. Nothing of them is
@@ -101,7 +114,7 @@ func (w *walk) extend(ctx context.Context, e extent) error {
 	for _, c := range w.chains {
 		if b := c.bottom; c.joined == nil && b.kind == atRange && b.named != nil && c.oldest.After(e.lower) {
 			w.ahead.onPassed = w.passed(ctx, e)
-			w.ahead.begin(ctx, w.names.between(e.lower, b.ref.End), aheadMost)
+			w.ahead.begin(ctx, w.pending(e.lower, b.ref.End), aheadMost)
 			w.strand(ctx, c, b.ref, b.named, e)
 			w.ahead.stop()
 		}
@@ -194,29 +207,19 @@ func (w *walk) strand(ctx context.Context, c *strands, ref chain.Ref, named *cha
 	}
 }
 
-// chainOf returns the chain that a strand which begins with s continues: one of
-// the same organization whose time it does not overlap, of the same place if there
-// is one. Where it overlaps a chain of its own place, it is a fork of that.
+// chainOf returns the chain that a strand which begins with s continues: the one
+// of the same organization, since a trail has one chain in an account and region
+// whatever its prefix is. Where trusted digests of that chain cover the time
+// already, the strand is a fork of it.
 func (w *walk) chainOf(s chain.Step) (c *strands, isFork bool) {
 	from := s.End // a starting digest lists nothing
 	if s.Digest != nil && !s.Starting() {
 		from = s.Digest.Start
 	}
-	var fits *strands
 	for _, o := range w.chains {
-		if o.joined != nil || o.name.Organization != s.Organization {
-			continue
+		if o.joined == nil && o.name.Organization == s.Organization {
+			return o, !s.Backfill && o.overlaps(from, s.End)
 		}
-		isSame := o.places[s.Place]
-		switch {
-		case !o.overlaps(from, s.End) && (fits == nil || isSame && !fits.places[s.Place]):
-			fits = o
-		case o.overlaps(from, s.End) && o.name.Place == s.Place && !s.Backfill:
-			return o, true
-		}
-	}
-	if fits != nil {
-		return fits, false
 	}
 	c = &strands{name: s.Chain, isSilent: w.names.isSilent, places: map[trail.Place]bool{}, newest: s.End}
 	w.chains = append(w.chains, c)
@@ -451,6 +454,7 @@ func (w *walk) finish(ctx context.Context) {
 			}
 		}
 	}
+	w.unreadEnd(ctx)
 	var to *strands
 	for _, c := range w.chains {
 		if c.joined == nil && !c.name.Backfill {
@@ -459,6 +463,26 @@ func (w *walk) finish(ctx context.Context) {
 		}
 	}
 	w.place(to)
+}
+
+// unreadEnd reports a trail of which nothing is proven because its newest digest
+// before the range was not read: it may have ended, and nothing says when. An end
+// that the user knows of needs no proof.
+func (w *walk) unreadEnd(ctx context.Context) {
+	u := w.unread
+	if len(w.chains) > 0 || len(w.strays) > 0 || u == nil || w.names.isSilent || u.Backfill || w.asked(u.End, extent{}) || w.scope.isWalkedInto(w.names) {
+		return
+	}
+	c := &strands{name: u.Chain, newest: u.End}
+	if w.r.isAcknowledged(c) {
+		w.r.mu.Lock()
+		defer w.r.mu.Unlock()
+		w.r.ended = append(w.r.ended, w.r.chainEnd(c, u.End))
+		return
+	}
+	if finding.ReasonOf(u.Verdict.Err) != finding.NoSignature {
+		w.judged(ctx, *u, u.Verdict, u.At, 1)
+	}
 }
 
 // place gives the names that are not proven to the chain that they are named for,
