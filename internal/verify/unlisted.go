@@ -402,6 +402,9 @@ func (u *unlisted) standing(c *strands, stamp, last time.Time) (standing, string
 	case !c.began.IsZero() && !stamp.Add(edge).After(c.began.Add(-window)):
 		return absent, ""
 	case !stamp.Before(c.newest.Add(slot)) && u.r.due().After(c.newest):
+		if unproven := c.filled.within(stamp, stamp.Add(time.Second)); len(unproven) > 0 {
+			return inDoubt, "the digest of its hour is " + string(unproven[0].State)
+		}
 		if u.r.isAcknowledged(c) {
 			return absent, ""
 		}

@@ -124,3 +124,21 @@ func TestIntact(t *testing.T) {
 		}
 	}
 }
+
+// seenAt returns the site as it is at a time: with what was delivered before.
+func (s *site) seenAt(now time.Time) *site {
+	at := *s
+	at.World = testtrail.New()
+	for _, b := range s.Buckets() {
+		at.AddBucket(b)
+		keys, _ := s.Keys(b, "")
+		for _, k := range keys {
+			if o, _ := s.Stored(b, k); o.Modified.Before(now) {
+				at.Put(b, k, o)
+			}
+		}
+	}
+	at.cfg.Keys, at.cfg.Fetcher = s.World, nil
+	at.cfg.Now = now
+	return &at
+}
