@@ -102,13 +102,23 @@ type Verdict struct {
 // In a copy the metadata may be lost, so there it is Unverified, unless another
 // digest repeats the signature.
 func Judge(ctx context.Context, k Keys, e Evidence) Verdict {
+	e.File.Sum, e.File.Hashed = e.File.sum()
+	if e.File.Digest == nil && e.Err == nil {
+		e.Err = errNotRead
+	}
 	v := judge(ctx, k, e)
+	if v.Status == Valid && e.Err != nil {
+		v.Status, v.Err, v.Detail = Unverified, e.Err, e.Err.Error()
+	}
 	if v.Status == Valid && !e.Now.IsZero() && e.Key.End.After(e.Now) {
 		v.Status, v.Err = Unverified, fmt.Errorf("digest ends at %s: %w", e.Key.End.Format(time.RFC3339), finding.ErrClock)
 		v.Detail = v.Err.Error()
 	}
 	return v
 }
+
+// errNotRead is the reason where the caller gives neither a digest nor an error.
+var errNotRead = errors.New("the digest file was not read")
 
 func judge(ctx context.Context, k Keys, e Evidence) (v Verdict) {
 	switch {
@@ -197,7 +207,7 @@ func (f facts) proof() string {
 // examine makes every check that the file allows.
 func examine(ctx context.Context, k Keys, e Evidence) facts {
 	f := facts{e: e, d: e.File.Digest}
-	if e.Err != nil {
+	if finding.IsFact(e.Err) {
 		f.container = &defect{finding.DigestCorrupt, e.Err.Error()}
 	}
 	if f.d == nil {
@@ -249,7 +259,7 @@ func (f facts) bySuccessor() Verdict {
 		}
 		return invalid(finding.ChainMismatch, detail, f.evidence())
 	}
-	if f.d == nil && errors.Is(f.e.Err, finding.ErrTooLarge) {
+	if f.d == nil && f.container == nil { // too large, say: what it names is not known
 		v := unverified(f.e.Err)
 		v.Trusted = true
 		return v
@@ -264,7 +274,7 @@ func (f facts) bySuccessor() Verdict {
 		v = invalid(f.key.class, f.key.detail, f.evidence())
 	case f.signature != nil:
 		v = invalid(f.signature.class, f.signature.detail, f.evidence())
-	case f.own == "" && inBucket:
+	case f.own == "" && inBucket && f.e.File.MetaErr == nil:
 		v = f.lost()
 	case f.ownGood && !strings.EqualFold(f.own, signed.Signature): // metadata may be upper-case hex
 		v = invalid(finding.ChainMismatch, "its successor repeats another signature than this digest has", f.evidence())
@@ -287,7 +297,7 @@ func (f facts) bySignature() Verdict {
 		return v
 	}
 	switch {
-	case f.d == nil && errors.Is(f.e.Err, finding.ErrTooLarge):
+	case f.d == nil && f.container == nil:
 		return unverified(f.e.Err)
 	case f.container != nil:
 		return trusted(invalid(f.container.class, f.container.detail, f.evidence()))
@@ -305,7 +315,7 @@ func (f facts) bySignature() Verdict {
 		return trusted(invalid(f.signature.class, f.signature.detail, f.evidence()))
 	case f.ownGood:
 		return trusted(Verdict{Status: Valid})
-	case f.repeated != "" && f.e.At.Bucket != "":
+	case f.repeated != "" && f.e.At.Bucket != "" && f.e.File.MetaErr == nil:
 		return trusted(f.lost())
 	case f.repeated != "":
 		return trusted(Verdict{Status: Valid})
