@@ -219,6 +219,7 @@ func TestJudge(t *testing.T) {
 
 		// The container.
 		{"trailing bytes", []change{trailing}, proven(finding.DigestCorrupt), nil},
+		{"trailing bytes, moved", []change{trailing, otherBucket}, bad(finding.DigestCorrupt), nil},
 		{"trailing bytes, no metadata", []change{trailing, noMeta}, bad(finding.DigestCorrupt), nil},
 		{"trailing bytes, bad signature", []change{trailing, badSignature}, bad(finding.DigestCorrupt), nil},
 		{"corrupt", []change{corrupt}, bad(finding.DigestCorrupt), nil},
@@ -238,6 +239,7 @@ func TestJudge(t *testing.T) {
 		{"repeated wrongly, own is good", []change{repeatBad}, valid, nil},
 		{"repeated wrongly, named", []change{noMeta, inCopy, named, repeatBad}, valid, nil},
 		{"repeated, own is bad", []change{badSignature, repeatGood}, proven(finding.DigestSignature), nil},
+		{"repeated, own is bad, in a copy", []change{badSignature, repeatGood, inCopy}, proven(finding.DigestSignature), nil},
 		{"repeated, altered", []change{altered, repeatGood}, with(bad(finding.DigestSignature), contradicted), nil},
 		{"repeated wrongly, no keys", []change{inCopy, noMeta, repeatBad, noKeys}, withoutKey, nil},
 		{"repeated, moved", []change{noMeta, repeatGood, otherBucket}, with(bad(finding.DigestMoved), signedFor), nil},

@@ -48,6 +48,36 @@ func plant(like *testtrail.Issued, under trail.DigestKey, named, signature strin
 	return b
 }
 
+// put reads a planted digest under a name. It repeats a signature for the digest named.
+type put func(under trail.DigestKey, named, signature string)
+
+type planter func(put put, genuine, target *testtrail.Issued)
+
+// between plants digests that name predecessors in the hour after the target.
+func between(n int) planter {
+	return func(put put, genuine, target *testtrail.Issued) {
+		for i := range n {
+			k := parseKey(target.Key)
+			k.End = k.End.Add(time.Duration(1+i%3000) * time.Second)
+			k.Organization = fmt.Sprintf("o-%010d", i)
+			put(parseKey(genuine.Key), k.String(), "ff")
+		}
+	}
+}
+
+// passed plants digests that name predecessors newer than the genuine digest.
+func passed(n int) planter {
+	return func(put put, genuine, _ *testtrail.Issued) {
+		for i := range n {
+			k := parseKey(genuine.Key)
+			k.End = k.End.Add(time.Duration(1+i) * time.Second)
+			later := k
+			later.End = k.End.Add(time.Hour)
+			put(later, k.String(), "ff")
+		}
+	}
+}
+
 // In each row the newest digest of a copy cannot be verified, but repeats the
 // signature of the digest before it.
 func TestRepeats(t *testing.T) {
@@ -57,60 +87,46 @@ func TestRepeats(t *testing.T) {
 	lost.Contradicted = true
 	for _, row := range []struct {
 		name  string
-		plant func(put func(under trail.DigestKey, named, signature string), genuine, target *testtrail.Issued)
+		plant planter // before the genuine digest is read
+		late  planter // after that
 		want  outcome
-		by    int  // planted digests that are named as repeaters
-		late  bool // planted ones are read after the genuine one
+		by    int // planted digests that are named as repeaters
 	}{
-		{"control", nil, valid, 0, false},
-		{"another target", func(put func(trail.DigestKey, string, string), genuine, _ *testtrail.Issued) {
+		{"control", nil, nil, valid, 0},
+		{"another target", func(put put, genuine, _ *testtrail.Issued) {
 			put(parseKey(genuine.Key), genuine.Key, "ff")
-		}, valid, 0, false},
-		{"fifteen other signatures at the genuine end", func(put func(trail.DigestKey, string, string), genuine, target *testtrail.Issued) {
+		}, nil, valid, 0},
+		{"fifteen other signatures at the genuine end", func(put put, genuine, target *testtrail.Issued) {
 			for i := range 15 {
 				k := parseKey(genuine.Key)
 				k.Prefix = fmt.Sprint("planted", i)
 				put(k, target.Key, "ff")
 			}
-		}, valid, 0, false},
-		{"sixteen other signatures at the genuine end", func(put func(trail.DigestKey, string, string), genuine, target *testtrail.Issued) {
+		}, nil, valid, 0},
+		{"sixteen other signatures at the genuine end", func(put put, genuine, target *testtrail.Issued) {
 			for i := range 16 {
 				k := parseKey(genuine.Key)
 				k.Prefix = fmt.Sprint("planted", i)
 				put(k, target.Key, "ff")
 			}
-		}, lost, 16, false},
-		{"a thousand other signatures at other ends", func(put func(trail.DigestKey, string, string), genuine, target *testtrail.Issued) {
+		}, nil, lost, 16},
+		{"a thousand other signatures at other ends", func(put put, genuine, target *testtrail.Issued) {
 			for i := range 1000 {
 				k := parseKey(genuine.Key)
 				k.End = k.End.Add(time.Duration(1+i) * time.Second)
 				put(k, target.Key, "ff")
 			}
-		}, valid, 0, false},
-		{"ten thousand older names", func(put func(trail.DigestKey, string, string), genuine, target *testtrail.Issued) {
+		}, nil, valid, 0},
+		{"ten thousand older names", func(put put, genuine, target *testtrail.Issued) {
 			for i := range 10000 {
 				k := parseKey(target.Key)
 				k.End = k.End.Add(-time.Duration(i+1) * time.Minute)
 				put(parseKey(genuine.Key), k.String(), "ff")
 			}
-		}, valid, 0, false},
-		{"five thousand names between", func(put func(trail.DigestKey, string, string), genuine, target *testtrail.Issued) {
-			for i := range 5000 {
-				k := parseKey(target.Key)
-				k.End = k.End.Add(time.Duration(1+i%3000) * time.Second)
-				k.Organization = fmt.Sprintf("o-%010d", i)
-				put(parseKey(genuine.Key), k.String(), "ff")
-			}
-		}, unsigned, 0, true},
-		{"five thousand names that the walk has passed", func(put func(trail.DigestKey, string, string), genuine, target *testtrail.Issued) {
-			for i := range 5000 {
-				k := parseKey(genuine.Key)
-				k.End = k.End.Add(time.Duration(1+i) * time.Second)
-				later := k
-				later.End = k.End.Add(time.Hour)
-				put(later, k.String(), "ff")
-			}
-		}, valid, 0, false},
+		}, nil, valid, 0},
+		{"five thousand names between", nil, between(5000), unsigned, 0},
+		{"five thousand names that the walk has passed", passed(5000), nil, valid, 0},
+		{"these, and two thousand names between", passed(5000), between(2000), valid, 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w, c := newChain(testtrail.Options{}, 3)
@@ -118,12 +134,12 @@ func TestRepeats(t *testing.T) {
 			put := func(under trail.DigestKey, named, signature string) {
 				see(w, r, chain.Ref{DigestKey: under}, plant(genuine, under, named, signature))
 			}
-			if row.plant != nil && !row.late {
+			if row.plant != nil {
 				row.plant(put, genuine, target)
 			}
 			see(w, r, refOf(genuine), genuine.Body)
-			if row.late {
-				row.plant(put, genuine, target)
+			if row.late != nil {
+				row.late(put, genuine, target)
 			}
 			s := see(w, r, refOf(target), target.Body)
 			if got := outcomeOf(s.Verdict); got != row.want || len(s.Repeaters) != row.by {
@@ -145,6 +161,13 @@ func TestRepeaters(t *testing.T) {
 	s := see(w, r, refOf(target), bad)
 	if !s.Verdict.Contradicted || len(s.Repeaters) != 1 || s.Repeaters[0].DigestKey != parseKey(c.Issued[3].Key) {
 		t.Errorf("%+v", s.Repeaters)
+	}
+	// A digest that a signed hash proves is not in question.
+	o := chain.Options{Repeats: r, Successor: &chain.Successor{Previous: digest.Previous{Hash: parse(bad).Sum}}}
+	found := []chain.Found{{At: trail.Object{Key: target.Key}, File: fileOf(bad, nil)}}
+	s = chain.JudgeFiles(t.Context(), chain.Saved(w.KeySet(day, day)), refOf(target), found, o)
+	if !s.Verdict.Trusted || !s.Verdict.Contradicted || len(s.Repeaters) != 0 {
+		t.Errorf("%s by %+v", line(s), s.Repeaters)
 	}
 	for name, under := range map[string]func(*trail.DigestKey){
 		"another chain": func(k *trail.DigestKey) { k.Trail = "other" },

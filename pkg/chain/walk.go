@@ -14,16 +14,19 @@ import (
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// Fetcher reads digest files for a walk. It may read ahead, for instance by the
-// names of a listing: the walk asks for one digest after the other.
+// Fetcher reads digest files for a walk. A walk calls its methods from one goroutine,
+// and asks for one digest after the other. The Fetcher may read ahead, for instance
+// by the names of a listing.
 type Fetcher interface {
 	// ReadDigest reads every file that can be the digest that r names: one in a
-	// bucket, and in a copy one for each place where the copy may keep it. It
-	// returns at least one; where no file is there, that one's error is
-	// fs.ErrNotExist.
+	// bucket, and in a copy one for each place where the copy may keep the digest.
+	// Where no file is there, it returns one Found whose Err is fs.ErrNotExist.
+	// Where it returns none, the digest counts as not read.
 	ReadDigest(ctx context.Context, r Ref) []Found
 	// HashDigest hashes the inflated bytes of a file that is too large to be
-	// parsed. A walk asks for it only where a trusted digest names the file.
+	// parsed (finding.ErrTooLarge). A walk calls it only where a trusted digest
+	// names the file. The sum may come with an error about what follows the bytes.
+	// Where the content was not read to its end, the sum is zero.
 	HashDigest(ctx context.Context, at trail.Object) (digest.Sum, error)
 }
 
@@ -32,11 +35,13 @@ type Found struct {
 	At   trail.Object // where it lies
 	File File
 	Err  error
-	// Release, unless nil, is called when the walk has let go of File.
+	// Release, unless nil, is called once, when the walk has let go of File: after
+	// the consumer took the step, also where the consumer stops or panics.
 	Release func()
 }
 
-// Options say how far a walk goes.
+// Options say how far a walk goes, and what is known before it. The zero Options
+// walk to the beginning.
 type Options struct {
 	// Now is passed on to Judge.
 	Now time.Time
@@ -54,7 +59,8 @@ type Options struct {
 	Repeated []string
 }
 
-// Step is one digest of a walk.
+// Step is one digest of a walk. The consumer may keep it, but not the Digest of a
+// file whose Release frees memory that the Digest uses.
 type Step struct {
 	Ref
 	At      trail.Object   // where the file lies that Verdict is on
@@ -79,7 +85,8 @@ type Step struct {
 	Named *Successor
 }
 
-// Copy is a second file under a digest's name.
+// Copy is a second file under a digest's name, with another content than the file
+// that counts. Verdict is Invalid or Unverified.
 type Copy struct {
 	At      trail.Object
 	Verdict Verdict
@@ -94,14 +101,15 @@ func (s Step) Starting() bool {
 // trusted digests give their predecessors. It ends at a starting digest, at one
 // that is missing or not trusted, or where Options.Until says so. The caller may
 // begin a new walk with the next name that it knows. The only error that Walk
-// yields is that of ctx. Its memory does not depend on the chain's length.
+// yields is that of ctx, with the zero Step, as the last pair. Memory does not depend
+// on the chain's length.
 func Walk(ctx context.Context, f Fetcher, k Keys, newest Ref, o Options) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
 		ref, named := newest, o.Successor
 		for {
 			o.Successor = named
 			next, by := step(ctx, f, k, ref, o, yield)
-			if next == nil || !o.Until.IsZero() && !ref.End.After(o.Until) {
+			if next == nil || !ref.End.After(o.Until) {
 				return
 			}
 			ref, named, o.Repeated = *next, by, nil
@@ -159,7 +167,8 @@ func hashLarge(ctx context.Context, f Fetcher, named *Successor, found *Found) {
 // JudgeFiles judges the files that were found under one name, at least one, and
 // chooses the one that counts: a trusted one before one that was not judged, that
 // before an altered one, and each of these before one that is not there. Of the
-// options it uses Now, Successor, Repeats and Repeated.
+// options it uses Now, Successor, Repeats and Repeated, and it adds nothing to
+// Repeats. It neither reads nor releases files.
 func JudgeFiles(ctx context.Context, k Keys, ref Ref, found []Found, o Options) Step {
 	if len(found) == 0 {
 		found = []Found{{At: ref.Object(), Err: errNotRead}}

@@ -26,7 +26,7 @@ func line(s chain.Step) string {
 	if s.Verdict.Err != nil {
 		text += " " + string(finding.ReasonOf(s.Verdict.Err))
 	}
-	for name, is := range map[string]bool{" trusted": s.Verdict.Trusted && s.Verdict.Status != chain.Valid, " starting": s.Starting()} {
+	for name, is := range map[string]bool{" trusted": s.Verdict.Trusted && s.Verdict.Status != chain.Valid, " starting": s.Starting(), " contradicted": s.Verdict.Contradicted} {
 		if is {
 			text += name
 		}
@@ -118,11 +118,20 @@ func TestWalk(t *testing.T) {
 			at := trail.Object{Bucket: other.Bucket, Key: other.Key}
 			s.more[other.Key] = []chain.Found{{At: at, File: fileOf(c.Issued[4].Body, c.Issued[4].Meta)}}
 		}, "04 valid copy:invalid chain-mismatch, 03 valid, 02 valid, 01 valid, 00 valid starting"},
+		{"the second copy has its metadata", func(s *store, c *testtrail.Chain, _ *chain.Options) {
+			d := c.Issued[2]
+			s.Edit(d.Bucket, d.Key, func(o *testtrail.Stored) { delete(o.Meta, digest.MetaSignatureAlgorithm) })
+			s.more[d.Key] = []chain.Found{{At: trail.Object{Bucket: d.Bucket, Key: "y"}, File: fileOf(d.Body, d.Meta)}}
+		}, "04 valid, 03 valid, 02 valid, 01 valid, 00 valid starting"},
+		{"what is known of the newest is not said of the next", func(s *store, c *testtrail.Chain, o *chain.Options) {
+			s.Edit(c.Issued[3].Bucket, c.Issued[3].Key, func(o *testtrail.Stored) { o.Body = testtrail.Gzip(append(c.Issued[3].Body, '\n')) })
+			o.Repeated = []string{c.Issued[4].Signature}
+		}, "04 valid, 03 invalid chain-mismatch"},
 		{"the newest is named", func(_ *store, c *testtrail.Chain, o *chain.Options) {
 			o.Successor = &chain.Successor{Previous: digest.Previous{Hash: parse(c.Issued[0].Body).Sum}}
 		}, "04 invalid chain-mismatch"},
 		{"the newest has lost its metadata, and its signature is known", func(s *store, c *testtrail.Chain, o *chain.Options) {
-			for _, d := range c.Issued[3:] { // what is known of the newest is not said of the next
+			for _, d := range c.Issued[3:] {
 				s.Edit(d.Bucket, d.Key, func(o *testtrail.Stored) { o.Meta = nil })
 			}
 			o.Repeated = []string{c.Issued[4].Signature}
@@ -161,6 +170,19 @@ func TestWalkNamed(t *testing.T) {
 		if last := i == len(steps)-1; last != (s.Next == nil) || !last && *s.Next != steps[i+1].Ref {
 			t.Errorf("step %d: next is %+v", i, s.Next)
 		}
+	}
+}
+
+// A digest that is not trusted is not a starting one, whatever it says.
+func TestStepStarting(t *testing.T) {
+	w, c := newChain(testtrail.Options{}, 0)
+	s, first := &store{World: w}, c.Issued[0]
+	if steps := walk(t, s, refOf(first), chain.Options{}); len(steps) != 1 || !steps[0].Starting() {
+		t.Errorf("control: %s", lines(steps))
+	}
+	s.Edit(first.Bucket, first.Key, func(o *testtrail.Stored) { o.Body = testtrail.Gzip(append(first.Body, '\n')) })
+	if steps := walk(t, s, refOf(first), chain.Options{}); len(steps) != 1 || steps[0].Starting() || steps[0].Digest == nil {
+		t.Errorf("altered: %s", lines(steps))
 	}
 }
 
