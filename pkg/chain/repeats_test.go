@@ -184,6 +184,13 @@ func TestRepeaters(t *testing.T) {
 			t.Errorf("%s: %s", name, line(s))
 		}
 	}
+	// A copy has no prefix, but the digests in it name their predecessors with one.
+	prefixed, p := newChain(testtrail.Options{Prefix: "prefix"}, 3)
+	r, k := chain.NewRepeats(), parseKey(trail.Tail(p.Issued[2].Key))
+	see(prefixed, r, refOf(p.Issued[3]), p.Issued[3].Body)
+	if s := see(prefixed, r, chain.Ref{DigestKey: k}, p.Issued[2].Body); s.Verdict.Status != chain.Valid {
+		t.Errorf("with a prefix: %s", line(s))
+	}
 	if s := see(w, nil, refOf(target), target.Body); s.Verdict.Status != chain.Unverified {
 		t.Errorf("without Repeats: %s", line(s))
 	}

@@ -109,6 +109,10 @@ func TestWalk(t *testing.T) {
 			s.Delete(c.Issued[2].Bucket, c.Issued[2].Key)
 			s.more[c.Issued[2].Key] = []chain.Found{{At: trail.Object{Key: "x"}, File: fileOf(append(c.Issued[2].Body, '\n'), nil)}, {At: trail.Object{Bucket: c.Issued[2].Bucket, Key: "y"}, File: fileOf(c.Issued[2].Body, c.Issued[2].Meta)}}
 		}, "04 valid, 03 valid, 02 valid copy:invalid chain-mismatch, 01 valid, 00 valid starting"},
+		{"an absent copy beside an altered one", func(s *store, c *testtrail.Chain, _ *chain.Options) {
+			s.Delete(c.Issued[2].Bucket, c.Issued[2].Key)
+			s.more[c.Issued[2].Key] = []chain.Found{{At: trail.Object{Key: "x"}, File: fileOf(append(c.Issued[2].Body, '\n'), nil)}}
+		}, "04 valid, 03 valid, 02 invalid chain-mismatch"},
 		{"a copy that was not read beside an altered one", func(s *store, c *testtrail.Chain, _ *chain.Options) {
 			c.Reissue(2, func(d *testtrail.Doc) { d.Logs = nil })
 			s.more[c.Issued[2].Key] = []chain.Found{{At: trail.Object{Key: "x"}, Err: errors.New("timeout")}}
