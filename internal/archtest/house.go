@@ -80,7 +80,7 @@ func (f File) functions() (bad []string) {
 }
 
 func (f File) reachesForProcess() (bad []string) {
-	if within(f.Dir(), "cmd") || isSupport(f.Dir()) {
+	if within(f.Dir(), "cmd", "examples") || isSupport(f.Dir()) {
 		return nil
 	}
 	for _, p := range f.Imports {

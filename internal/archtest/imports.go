@@ -108,8 +108,11 @@ func (t *Tree) importFaults(f File, p string) (why []string) {
 	if within(dir, "pkg/trail") {
 		add(isOwn && !within(own, "pkg/trail") || !std && !isOwn, "pkg/trail is the standard library alone")
 	}
+	if within(dir, "examples") {
+		add(isOwn && !within(own, "pkg"), "an example shows pkg alone")
+	}
 	add(strings.HasPrefix(p, awsSDK) && !within(dir, "internal/awsapi"), "only internal/awsapi speaks to AWS")
-	add(within(p, decompressors...) && !within(dir, "internal/inflate", "internal/sink"), "only internal/inflate decompresses")
+	add(within(p, decompressors...) && !within(dir, "internal/inflate", "internal/sink", "examples"), "only internal/inflate decompresses")
 	add(isOwn && isSupport(own), "test support in a program")
 	add(isOwn && within(own, "cmd"), "a program is no library")
 	if within(dir, adapters...) {
@@ -121,9 +124,10 @@ func (t *Tree) importFaults(f File, p string) (why []string) {
 	return why
 }
 
-// readsGzip finds readers of gzip in packages that may only write it.
+// readsGzip finds readers of gzip in packages that may only write it. An example
+// cannot import internal/inflate.
 func (f File) readsGzip() (bad []string) {
-	if within(f.Dir(), "internal/inflate") {
+	if within(f.Dir(), "internal/inflate", "examples") {
 		return nil
 	}
 	f.uses(f.Syntax, func(p, name string, at token.Pos) {

@@ -9,14 +9,18 @@
 // and names its predecessor with its hash and signature. So a proven digest
 // proves the one before it, and everything that both list.
 //
-//	Judge  what one digest file is worth: valid, invalid or unverified
-//	Walk   a chain from its newest digest to its oldest, by the signed names
-//	Off    which trail an event switches off
+//   - [Judge] decides what one digest file is worth.
+//   - [Walk] judges a chain from its newest digest to its oldest, by the signed names.
+//   - [Starting], [Follows] and [Due] tell what came before a digest that is gone.
+//   - [SwitchOff] tells which trail an event switches off.
+//
+// A program reads files and lists folders itself. examples/verify-folder is a small
+// one.
 //
 // # Three verdicts
 //
-// A [Verdict] is Valid, Invalid with a finding's class and evidence, or
-// Unverified with a reason. A failure to read is never Invalid. Trusted says
+// A [Verdict] is [Valid], [Invalid] with a finding's class and evidence, or
+// [Unverified] with a reason. A failure to read is never Invalid. Trusted says
 // whether the content is CloudTrail's: only then may its names be followed and
 // its log files be believed. A digest can be trusted although something about
 // its file is wrong, such as lost metadata.

@@ -14,22 +14,27 @@ import (
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// File is what was read of a digest file.
+// File is what was read of a digest file. The zero File is one of which nothing was
+// read.
 type File struct {
-	Digest *digest.Digest    // nil where the bytes are not a digest
-	Sum    digest.Sum        // SHA-256 of the inflated bytes
-	Hashed bool              // whether Sum is known
+	Digest *digest.Digest    // nil where the bytes are not a digest, or were not parsed
+	Sum    digest.Sum        // SHA-256 of the inflated bytes; Digest.Sum counts where Digest is set
+	Hashed bool              // whether Sum is known; true where Digest is set
 	Meta   map[string]string // user metadata, lower-case names
-	// MetaErr says why the metadata could not be read, where the content could.
+	// MetaErr says why the metadata could not be read, where the content could. It
+	// is nil where the metadata is known to be absent.
 	MetaErr error
 }
 
-// Evidence is everything that speaks for or against one digest file.
+// Evidence is everything that speaks for or against one digest file. Key and At are
+// always set. Where neither File.Digest nor Err is set, the file counts as not read.
 type Evidence struct {
 	Key  trail.DigestKey // the name that the file was found under
 	At   trail.Object    // where it lies; the bucket is "" in a copy
 	File File
-	Err  error // why the file was not read, or what is wrong with it; nil where nothing is
+	// Err says why the file was not read, or what is wrong with it: a reason or a fact
+	// by finding.IsFact. It is nil where File.Digest was read to the end.
+	Err error
 
 	// Successor is what a trusted digest says of this one, nil where no trusted
 	// digest names it.
@@ -44,7 +49,7 @@ type Evidence struct {
 // Successor is what a trusted digest says of its predecessor.
 type Successor struct {
 	Previous digest.Previous
-	At       trail.Object // where that trusted digest lies
+	At       trail.Object // where that trusted digest lies, for the evidence
 }
 
 // Status is the outcome of a judgement.
@@ -70,7 +75,8 @@ func (s Status) String() string {
 	return "not judged"
 }
 
-// Verdict is the result of judging a digest file.
+// Verdict is the result of judging a digest file. Judge never returns the zero
+// Verdict.
 type Verdict struct {
 	Status Status
 	// Trusted says that the content is CloudTrail's: its names may be followed.
@@ -82,33 +88,46 @@ type Verdict struct {
 	Detail   string        // Class or Err, in words
 	Evidence finding.Evidence
 
-	// Key is the public key that verified Signature over the content. Both are
-	// zero where the content is proven by its successor alone, or not at all.
+	// Key is the public key that verified Signature over the content of a trusted
+	// digest. Both are zero where the content is proven by the signed hash alone.
 	Key       digest.Key
 	Signature string // hex
-	// Contradicted says that Evidence.Repeated holds signatures, and that none of
-	// them verifies over this content: this file or those digests were altered.
+	// Contradicted says that Evidence.Repeated holds signatures, and that neither
+	// they nor another signature verifies over this content: this file or those
+	// digests were altered.
 	Contradicted bool
-	// SignedFor is the place that a digest with a good signature names, where it
-	// was found in another place (digest-moved).
+	// SignedFor is the place that a digest with a good signature names, where the
+	// caller found the digest in another place (digest-moved). It is zero in all
+	// other verdicts.
 	SignedFor trail.Object
 }
 
-// Judge decides what a digest file is worth: its container and form, place, key,
-// signature and link. It never returns the zero Verdict. Errors of k make the
-// file Unverified, unless its successor proves it.
+// Judge returns the verdict on one digest file. It checks the container, the form,
+// the place, the key, the signature, the link and the clock. A failure of k makes the
+// file Unverified, unless the successor's hash proves the content. Judge calls
+// neither a network nor a clock, and any goroutine may call it.
 //
 // In a bucket each digest has a signature of its own, so one without is Invalid.
 // In a copy the metadata may be lost, so there it is Unverified, unless another
 // digest repeats the signature.
 func Judge(ctx context.Context, k Keys, e Evidence) Verdict {
+	e.File.Sum, e.File.Hashed = e.File.sum()
+	if e.File.Digest == nil && e.Err == nil {
+		e.Err = errNotRead
+	}
 	v := judge(ctx, k, e)
+	if v.Status == Valid && e.Err != nil {
+		v.Status, v.Err, v.Detail = Unverified, e.Err, e.Err.Error()
+	}
 	if v.Status == Valid && !e.Now.IsZero() && e.Key.End.After(e.Now) {
 		v.Status, v.Err = Unverified, fmt.Errorf("digest ends at %s: %w", e.Key.End.Format(time.RFC3339), finding.ErrClock)
 		v.Detail = v.Err.Error()
 	}
 	return v
 }
+
+// errNotRead is the reason where the caller gives neither a digest nor an error.
+var errNotRead = errors.New("the digest file was not read")
 
 func judge(ctx context.Context, k Keys, e Evidence) (v Verdict) {
 	switch {
@@ -197,7 +216,7 @@ func (f facts) proof() string {
 // examine makes every check that the file allows.
 func examine(ctx context.Context, k Keys, e Evidence) facts {
 	f := facts{e: e, d: e.File.Digest}
-	if e.Err != nil {
+	if finding.IsFact(e.Err) {
 		f.container = &defect{finding.DigestCorrupt, e.Err.Error()}
 	}
 	if f.d == nil {
@@ -207,9 +226,8 @@ func examine(ctx context.Context, k Keys, e Evidence) facts {
 		f.place = &defect{finding.DigestMoved, err.Error()}
 	}
 	var malformed error
-	f.own, malformed = digest.Signature(e.File.Meta)
-	if malformed != nil {
-		f.own, f.signature = "", &defect{finding.DigestSignature, malformed.Error()}
+	if f.own, malformed = digest.Signature(e.File.Meta); malformed != nil {
+		f.signature = &defect{finding.DigestSignature, malformed.Error()}
 	}
 	key, err := k.Find(ctx, e.Key.Region, f.d.Fingerprint, signedAt(e))
 	switch {
@@ -225,16 +243,17 @@ func examine(ctx context.Context, k Keys, e Evidence) facts {
 			f.signature = &defect{finding.DigestSignature, err.Error()}
 		} else {
 			f.ownGood, f.by = true, key
+			return f
 		}
 	}
 	candidates := e.Repeated
 	if e.Successor != nil {
 		candidates = append([]string{e.Successor.Previous.Signature}, candidates...)
 	}
-	if i := slices.IndexFunc(candidates, func(s string) bool { return f.d.Verify(key, s) == nil }); i >= 0 && !f.ownGood {
+	if i := slices.IndexFunc(candidates, func(s string) bool { return f.d.Verify(key, s) == nil }); i >= 0 {
 		f.repeated, f.by = candidates[i], key
-	} else if i < 0 && len(e.Repeated) > 0 && !f.ownGood {
-		f.contradicted = true
+	} else {
+		f.contradicted = len(e.Repeated) > 0
 	}
 	return f
 }
@@ -249,7 +268,7 @@ func (f facts) bySuccessor() Verdict {
 		}
 		return invalid(finding.ChainMismatch, detail, f.evidence())
 	}
-	if f.d == nil && errors.Is(f.e.Err, finding.ErrTooLarge) {
+	if f.d == nil && f.container == nil { // too large, say: what it names is not known
 		v := unverified(f.e.Err)
 		v.Trusted = true
 		return v
@@ -264,7 +283,7 @@ func (f facts) bySuccessor() Verdict {
 		v = invalid(f.key.class, f.key.detail, f.evidence())
 	case f.signature != nil:
 		v = invalid(f.signature.class, f.signature.detail, f.evidence())
-	case f.own == "" && inBucket:
+	case f.own == "" && inBucket && f.e.File.MetaErr == nil:
 		v = f.lost()
 	case f.ownGood && !strings.EqualFold(f.own, signed.Signature): // metadata may be upper-case hex
 		v = invalid(finding.ChainMismatch, "its successor repeats another signature than this digest has", f.evidence())
@@ -283,11 +302,13 @@ func (f facts) bySignature() Verdict {
 	good := f.ownGood || f.repeated != ""
 	proven := good && f.place == nil
 	trusted := func(v Verdict) Verdict {
-		v.Trusted, v.Key = proven, f.by
+		if proven {
+			v.Trusted, v.Key = true, f.by
+		}
 		return v
 	}
 	switch {
-	case f.d == nil && errors.Is(f.e.Err, finding.ErrTooLarge):
+	case f.d == nil && f.container == nil:
 		return unverified(f.e.Err)
 	case f.container != nil:
 		return trusted(invalid(f.container.class, f.container.detail, f.evidence()))
@@ -305,7 +326,7 @@ func (f facts) bySignature() Verdict {
 		return trusted(invalid(f.signature.class, f.signature.detail, f.evidence()))
 	case f.ownGood:
 		return trusted(Verdict{Status: Valid})
-	case f.repeated != "" && f.e.At.Bucket != "":
+	case f.repeated != "" && f.e.At.Bucket != "" && f.e.File.MetaErr == nil:
 		return trusted(f.lost())
 	case f.repeated != "":
 		return trusted(Verdict{Status: Valid})
@@ -345,9 +366,9 @@ func (f facts) evidence() finding.Evidence {
 	return signed
 }
 
-// SignatureEvidence returns what anyone needs to check a digest's signature
-// again: its hash, string to sign and fingerprint, and the signature, which may
-// be "".
+// SignatureEvidence returns what a third party needs to check a digest's signature
+// again: the digest's hash, its string to sign, the fingerprint that it names, and
+// the signature in hex. The signature may be "".
 func SignatureEvidence(d *digest.Digest, signature string) finding.Evidence {
 	return finding.Evidence{Got: d.Sum.String(), StringToSign: d.StringToSign(), Signature: signature, Fingerprint: d.Fingerprint}
 }

@@ -9,8 +9,9 @@ import (
 
 // KeySource gives public keys. It is safe for concurrent use.
 type KeySource interface {
-	// PublicKeys returns the region's keys that were valid at some time from
-	// from to to. A source that holds every such key says so in Complete.
+	// PublicKeys returns the region's keys that were valid at some time between
+	// from and to. A source that holds every such key says so in Complete. An error
+	// says that the keys are not known now.
 	PublicKeys(ctx context.Context, region string, from, to time.Time) (digest.KeySet, error)
 }
 
@@ -27,7 +28,7 @@ type Keys interface {
 }
 
 // Saved is a list of keys, for instance of a file that digest.ParseKeySet read.
-// It implements Keys and KeySource.
+// It implements [Keys] and [KeySource]. The zero Saved holds no key.
 type Saved digest.KeySet
 
 // Find implements Keys.

@@ -48,15 +48,17 @@ func Previous(d *digest.Digest, of trail.Chain) (Ref, error) {
 
 // Starting reports whether the digest that a trusted digest names was a starting
 // one: the signature that the trusted digest repeats verifies over a string to
-// sign without a predecessor. So a starting digest is known for one even where
-// its file is gone or altered.
+// sign without a predecessor. So the caller can tell a starting digest even where
+// its file is gone or altered. p is what the trusted digest says of the digest of.
+// Errors are those of k: then the answer is not known.
 func Starting(ctx context.Context, k Keys, of trail.DigestKey, p digest.Previous) (bool, error) {
 	return signedOver(ctx, k, of, p, "null")
 }
 
 // Follows reports whether the digest that a trusted digest names came directly
-// after the digest with the signature older: then no digest is missing between
-// the two, even where the file of the named one is gone or altered.
+// after the digest with the signature older (hex). Then no digest is missing between
+// the two, even where the file of the named one is gone or altered. The answer for an
+// older of "" is false. Errors are those of k: then the answer is not known.
 func Follows(ctx context.Context, k Keys, of trail.DigestKey, p digest.Previous, older string) (bool, error) {
 	if older == "" {
 		return false, nil
@@ -88,7 +90,8 @@ func signedOver(ctx context.Context, k Keys, of trail.DigestKey, p digest.Previo
 // Due yields the ends of the digests that are due between a digest that ends at
 // older and one whose hour begins at newer, newest first. A trail's digests end
 // at the same minute and second of each hour; the last one before a stop may end
-// early, so an hour of which more than half is covered is not due.
+// early, so an hour of which more than half is covered is not due. Neither time may be
+// zero.
 func Due(older, newer time.Time) iter.Seq[time.Time] {
 	return func(yield func(time.Time) bool) {
 		for t := newer; t.Sub(older) > Window/2; t = t.Add(-Window) {

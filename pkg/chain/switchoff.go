@@ -14,8 +14,9 @@ type Off struct {
 	Trail trail.ARN
 }
 
-// SwitchOff returns which trail an event switches off: a successful StopLogging
-// or DeleteTrail, or an UpdateTrail that disables log file validation. A call
+// SwitchOff returns which trail an event switches off, and whether the event does:
+// a successful StopLogging or DeleteTrail, or an UpdateTrail that disables log file
+// validation. The caller passes events of proven log files only. A call
 // that names the trail by its name alone concerns the trail of the account and
 // region that the event was recorded for (recipientAccountId, awsRegion).
 //
@@ -47,7 +48,7 @@ func SwitchOff(e trail.Event) (Off, bool) {
 	return Off{trail.ARN{Region: e.Region(), Account: e.RecipientAccountID(), Name: request.Name}}, true
 }
 
-// Match says whether a call concerns a chain's trail.
+// Match says whether a call concerns a chain's trail. The zero Match is No.
 type Match int
 
 // The answers. Possible: name and home region match, and the owner of the

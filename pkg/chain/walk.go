@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/trailseal/trailseal/pkg/digest"
@@ -13,16 +14,19 @@ import (
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// Fetcher reads digest files for a walk. It may read ahead, for instance by the
-// names of a listing: the walk asks for one digest after the other.
+// Fetcher reads digest files for a walk. A walk calls its methods from one goroutine,
+// and asks for one digest after the other. The Fetcher may read ahead, for instance
+// by the names of a listing.
 type Fetcher interface {
 	// ReadDigest reads every file that can be the digest that r names: one in a
-	// bucket, and in a copy one for each place where the copy may keep it. It
-	// returns at least one; where no file is there, that one's error is
-	// fs.ErrNotExist.
+	// bucket, and in a copy one for each place where the copy may keep the digest.
+	// Where no file is there, it returns one Found whose Err is fs.ErrNotExist.
+	// Where it returns none, the digest counts as not read.
 	ReadDigest(ctx context.Context, r Ref) []Found
 	// HashDigest hashes the inflated bytes of a file that is too large to be
-	// parsed. A walk asks for it only where a trusted digest names the file.
+	// parsed (finding.ErrTooLarge). A walk calls it only where a trusted digest
+	// names the file. The sum may come with an error about what follows the bytes.
+	// Where the content was not read to its end, the sum is zero.
 	HashDigest(ctx context.Context, at trail.Object) (digest.Sum, error)
 }
 
@@ -31,11 +35,13 @@ type Found struct {
 	At   trail.Object // where it lies
 	File File
 	Err  error
-	// Release, unless nil, is called when the walk has let go of File.
+	// Release, unless nil, is called once, when the walk has let go of File: after
+	// the consumer took the step, also where the consumer stops or panics.
 	Release func()
 }
 
-// Options say how far a walk goes.
+// Options say how far a walk goes, and what is known before it. The zero Options
+// walk to the beginning.
 type Options struct {
 	// Now is passed on to Judge.
 	Now time.Time
@@ -53,7 +59,8 @@ type Options struct {
 	Repeated []string
 }
 
-// Step is one digest of a walk.
+// Step is one digest of a walk. The consumer may keep it, but not the Digest of a
+// file whose Release frees memory that the Digest uses.
 type Step struct {
 	Ref
 	At      trail.Object   // where the file lies that Verdict is on
@@ -78,7 +85,8 @@ type Step struct {
 	Named *Successor
 }
 
-// Copy is a second file under a digest's name.
+// Copy is a second file under a digest's name, with another content than the file
+// that counts. Verdict is Invalid or Unverified.
 type Copy struct {
 	At      trail.Object
 	Verdict Verdict
@@ -93,37 +101,44 @@ func (s Step) Starting() bool {
 // trusted digests give their predecessors. It ends at a starting digest, at one
 // that is missing or not trusted, or where Options.Until says so. The caller may
 // begin a new walk with the next name that it knows. The only error that Walk
-// yields is that of ctx. Its memory does not depend on the chain's length.
+// yields is that of ctx, with the zero Step, as the last pair. Memory does not depend
+// on the chain's length.
 func Walk(ctx context.Context, f Fetcher, k Keys, newest Ref, o Options) iter.Seq2[Step, error] {
 	return func(yield func(Step, error) bool) {
 		ref, named := newest, o.Successor
 		for {
-			found := f.ReadDigest(ctx, ref)
-			if err := ctx.Err(); err != nil {
-				release(found)
-				yield(Step{}, err)
-				return
-			}
-			for i := range found {
-				hashLarge(ctx, f, named, &found[i])
-			}
 			o.Successor = named
-			s := JudgeFiles(ctx, k, ref, found, o)
-			o.Repeated = nil
-			if s.Digest != nil && !s.Verdict.Trusted {
-				o.Repeats.add(s.Ref, s.Digest)
-			}
-			goOn := yield(s, nil)
-			if goOn && s.Next != nil {
-				named = &Successor{Previous: *s.Digest.Previous, At: s.At}
-			}
-			release(found)
-			if !goOn || s.Next == nil || !o.Until.IsZero() && !ref.End.After(o.Until) {
+			next, by := step(ctx, f, k, ref, o, yield)
+			if next == nil || !ref.End.After(o.Until) {
 				return
 			}
-			ref = *s.Next
+			ref, named, o.Repeated = *next, by, nil
 		}
 	}
+}
+
+// step judges and yields one digest. It returns the next name and what is said of
+// it; nil where the walk ends. The files are released whatever yield does.
+func step(ctx context.Context, f Fetcher, k Keys, ref Ref, o Options, yield func(Step, error) bool) (*Ref, *Successor) {
+	found := slices.Clone(f.ReadDigest(ctx, ref))
+	defer release(found)
+	for i := range found {
+		if ctx.Err() == nil {
+			hashLarge(ctx, f, o.Successor, &found[i])
+		}
+	}
+	s := JudgeFiles(ctx, k, ref, found, o)
+	if err := ctx.Err(); err != nil { // what was not read or looked up may be due to that alone
+		yield(Step{}, err)
+		return nil, nil
+	}
+	if s.Digest != nil && !s.Verdict.Trusted {
+		o.Repeats.add(s.Ref, s.Digest)
+	}
+	if !yield(s, nil) || s.Next == nil {
+		return nil, nil
+	}
+	return s.Next, &Successor{Previous: *s.Digest.Previous, At: s.At}
 }
 
 func release(found []Found) {
@@ -140,16 +155,24 @@ func hashLarge(ctx context.Context, f Fetcher, named *Successor, found *Found) {
 	if named == nil || found.File.Hashed || !errors.Is(found.Err, finding.ErrTooLarge) {
 		return
 	}
-	if sum, err := f.HashDigest(ctx, found.At); err == nil {
+	sum, err := f.HashDigest(ctx, found.At)
+	if sum != (digest.Sum{}) {
 		found.File.Sum, found.File.Hashed = sum, true
+	}
+	if err != nil {
+		found.Err = err
 	}
 }
 
 // JudgeFiles judges the files that were found under one name, at least one, and
 // chooses the one that counts: a trusted one before one that was not judged, that
 // before an altered one, and each of these before one that is not there. Of the
-// options it uses Now, Successor, Repeats and Repeated.
+// options it uses Now, Successor, Repeats and Repeated, and it adds nothing to
+// Repeats. It neither reads nor releases files.
 func JudgeFiles(ctx context.Context, k Keys, ref Ref, found []Found, o Options) Step {
+	if len(found) == 0 {
+		found = []Found{{At: ref.Object(), Err: errNotRead}}
+	}
 	best, named := -1, o.Successor
 	verdicts := make([]Verdict, len(found))
 	repeated := append(o.Repeats.of(ref), o.Repeated...)
@@ -203,7 +226,19 @@ func rank(f Found, v Verdict) int {
 	return 0
 }
 
-func sameContent(a, b File) bool { return a.Hashed && b.Hashed && a.Sum == b.Sum }
+func sameContent(a, b File) bool {
+	x, isHashed := a.sum()
+	y, isOther := b.sum()
+	return isHashed && isOther && x == y
+}
+
+// sum returns the hash of the content, and whether it is known.
+func (f File) sum() (digest.Sum, bool) {
+	if f.Digest != nil {
+		return f.Digest.Sum, true
+	}
+	return f.Sum, f.Hashed
+}
 
 // otherCopy is the verdict on a second file with another content. Where its own
 // verdict finds nothing wrong, two signed contents claim one name.
@@ -211,79 +246,8 @@ func otherCopy(v Verdict, g, best Found) Verdict {
 	if v.Status != Valid {
 		return v
 	}
-	e := finding.Evidence{Want: best.File.Sum.String(), Got: g.File.Sum.String(), Digest: best.At.String()}
+	want, _ := best.File.sum()
+	got, _ := g.File.sum()
+	e := finding.Evidence{Want: want.String(), Got: got.String(), Digest: best.At.String()}
 	return invalid(finding.ChainMismatch, fmt.Sprintf("a second copy with another content than %s", best.At), e)
-}
-
-// Repeats collects the signatures that untrusted digests repeat for their
-// predecessors: a signature counts from whatever digest it was read. It is
-// bounded, so that planted digests cannot fill the memory. It is not safe for
-// concurrent use.
-type Repeats struct {
-	byName map[trail.DigestKey][]repeated
-}
-
-type repeated struct {
-	signature string // hex
-	by        Ref
-}
-
-// Bounds of Repeats. The signature of an RSA-2048 key has 512 hex digits.
-const (
-	maxNames      = 4096
-	maxSignatures = 16 // for each name
-)
-
-// NewRepeats returns an empty collection.
-func NewRepeats() *Repeats { return &Repeats{byName: map[trail.DigestKey][]repeated{}} }
-
-// add notes what an untrusted digest says of its predecessor.
-func (r *Repeats) add(of Ref, d *digest.Digest) {
-	if r == nil || d.Previous == nil {
-		return
-	}
-	k, err := trail.ParseDigestKey(d.Previous.Object)
-	if err != nil || !k.Chain.Same(of.Chain) || !k.End.Before(of.End) {
-		return
-	}
-	k.Prefix = ""
-	signatures := r.byName[k]
-	if len(signatures) >= maxSignatures || len(signatures) == 0 && len(r.byName) >= maxNames && !r.forget(of.End) {
-		return
-	}
-	r.byName[k] = append(signatures, repeated{d.Previous.Signature, of})
-}
-
-// forget drops names that a walk from newest to oldest has passed. It reports
-// whether there is room.
-func (r *Repeats) forget(passed time.Time) bool {
-	for k := range r.byName {
-		if k.End.After(passed) {
-			delete(r.byName, k)
-		}
-	}
-	return len(r.byName) < maxNames
-}
-
-func (r *Repeats) of(ref Ref) (signatures []string) {
-	for _, s := range r.all(ref) {
-		signatures = append(signatures, s.signature)
-	}
-	return signatures
-}
-
-func (r *Repeats) repeaters(ref Ref) (by []Ref) {
-	for _, s := range r.all(ref) {
-		by = append(by, s.by)
-	}
-	return by
-}
-
-func (r *Repeats) all(ref Ref) []repeated {
-	if r == nil {
-		return nil
-	}
-	k := ref.DigestKey
-	k.Prefix = ""
-	return r.byName[k]
 }

@@ -7,12 +7,12 @@ import (
 	"github.com/trailseal/trailseal/pkg/digest"
 )
 
-// Errors that a reader of evidence wraps. An absent object is fs.ErrNotExist, a
-// refused one fs.ErrPermission. Any other error than these and the check errors
+// Errors that a reader of evidence wraps. An absent object is [fs.ErrNotExist], a
+// refused one [fs.ErrPermission]. Any error other than these and the check errors
 // of pkg/digest counts as the network's.
 //
-// Where the bucket is absent, the object is absent too: ErrNoBucket comes
-// together with fs.ErrNotExist.
+// Where the bucket is absent, the object is absent too. A reader then wraps both
+// ErrNoBucket and fs.ErrNotExist.
 var (
 	ErrNoBucket    = errors.New("no such bucket")
 	ErrKMSDenied   = errors.New("key management service denied decryption")
@@ -31,9 +31,9 @@ var (
 	ErrMetadata = errors.New("metadata cannot be read")
 )
 
-// IsFact reports whether err says something about the evidence: it is absent,
-// its container is broken, or its content fails a check. Any other error says
-// only that the evidence was not read.
+// IsFact reports whether err says something about the evidence: the evidence is
+// absent, its container is broken, or its content fails a check. Any other error
+// says only that the evidence was not read. A nil err is not a fact.
 func IsFact(err error) bool {
 	for _, fact := range []error{fs.ErrNotExist, ErrContainer, digest.ErrFormat, digest.ErrAlgorithm, digest.ErrModified} {
 		if errors.Is(err, fact) {
@@ -43,7 +43,8 @@ func IsFact(err error) bool {
 	return false
 }
 
-// ReasonOf returns why evidence was not read, for an error that is not a fact.
+// ReasonOf returns why evidence was not read. The caller asks only for an error
+// that is not a fact. An error that this package does not know is [Network].
 func ReasonOf(err error) Reason {
 	switch {
 	case errors.Is(err, ErrKMSDenied):

@@ -1,7 +1,9 @@
-// Package finding is the vocabulary of outcomes: what can be wrong (Class), what
-// could not be checked and why (Reason), and the evidence for both. It also owns
-// the two kinds of errors: facts about evidence, and reasons for not having read
-// it (IsFact, ReasonOf).
+// Package finding is the vocabulary of outcomes: what can be wrong ([Class]), why
+// something could not be checked ([Reason]), and what proves it ([Evidence]).
+//
+// It also tells the two kinds of errors apart. A fact says something about the
+// evidence ([IsFact]) and makes a [Finding]. A reason says only that the evidence
+// was not read ([ReasonOf]) and makes an [Unverified].
 //
 // The texts of classes and reasons are part of the report's format
 // (docs/formats.md). New ones may be added.
@@ -15,7 +17,7 @@ import (
 )
 
 // Class says what is wrong. Its text is the class in reports and the label in
-// metrics.
+// metrics. The zero Class is not a class.
 type Class string
 
 // The classes of findings.
@@ -38,7 +40,7 @@ const (
 	ForeignObject    Class = "foreign-object"     // outside the key grammar
 )
 
-// Classes returns all classes.
+// Classes returns all classes. The caller may change the list.
 func Classes() []Class {
 	return []Class{
 		LogModified, LogMissing, LogCorrupt, LogUnlisted, LogMisplaced,
@@ -47,7 +49,8 @@ func Classes() []Class {
 	}
 }
 
-// Reason says why something is neither valid nor invalid.
+// Reason says why something is neither valid nor invalid. Its text is the reason in
+// reports. The zero Reason is not a reason.
 type Reason string
 
 // The reasons for UNVERIFIED.
@@ -65,12 +68,13 @@ const (
 	NotSearched  Reason = "not-searched" // a folder that the search did not look into
 )
 
-// Reasons returns all reasons.
+// Reasons returns all reasons. The caller may change the list.
 func Reasons() []Reason {
 	return []Reason{NoSignature, AccessDenied, KMSDenied, Archived, Throttled, Network, NoKeys, TooLarge, OddRecord, Clock, NotSearched}
 }
 
-// Finding is one thing that is wrong.
+// Finding is one thing that is wrong. Reports list findings in the order of
+// [Compare].
 type Finding struct {
 	Class Class `json:"class"`
 	Subject
@@ -119,7 +123,7 @@ type Note struct {
 }
 
 // Subject is what a finding is about. Time is the hour concerned: a digest's
-// end, a log's stamp, the beginning of a range.
+// end, a log's stamp, the beginning of a range. Fields that do not apply are zero.
 type Subject struct {
 	Account string    `json:"account,omitempty"`
 	Region  string    `json:"region,omitempty"`
@@ -130,7 +134,8 @@ type Subject struct {
 }
 
 // Evidence is what a third party needs to re-check a finding without this
-// program. Hashes and fingerprints are lower-case hex.
+// program. Hashes and fingerprints are lower-case hex. Fields that do not apply are
+// zero.
 type Evidence struct {
 	Want         string    `json:"want_sha256,omitempty"`    // hash that was signed for
 	Got          string    `json:"got_sha256,omitempty"`     // hash of the inflated bytes that are there
@@ -144,7 +149,7 @@ type Evidence struct {
 	Chains       []string  `json:"chains,omitempty"` // the chains concerned, where the finding stands for several
 }
 
-// Event is a verified event that explains a gap.
+// Event is an event of a proven log file that explains a gap.
 type Event struct {
 	ID    string    `json:"id"`
 	Name  string    `json:"name"`
@@ -158,20 +163,21 @@ type Event struct {
 	Possible bool `json:"possible,omitzero"`
 }
 
-// Compare is the order of findings in a report. Findings that compare as 0 are
-// equal, so that equal input gives equal reports.
+// Compare is the order of findings in a report: negative where a comes first, 0
+// where both are equal. It looks at each field, so equal input gives equal reports.
 func Compare(a, b Finding) int {
 	return cmp.Or(a.Subject.compare(b.Subject), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Detail, b.Detail),
 		a.Evidence.compare(b.Evidence))
 }
 
-// CompareUnverified is the order of what could not be checked.
+// CompareUnverified is the order of what could not be checked, by the rules of
+// [Compare].
 func CompareUnverified(a, b Unverified) int {
 	return cmp.Or(a.Subject.compare(b.Subject), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Detail, b.Detail),
 		cmp.Compare(a.Objects, b.Objects))
 }
 
-// CompareNotes is the order of notes.
+// CompareNotes is the order of notes, by the rules of [Compare].
 func CompareNotes(a, b Note) int {
 	return cmp.Or(a.Subject.compare(b.Subject), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Detail, b.Detail),
 		slices.Compare(a.Digests, b.Digests))
