@@ -2,17 +2,13 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/trailseal/trailseal/pkg/chain"
@@ -21,104 +17,59 @@ import (
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// folder holds the paths of a copy's files by their keys from AWSLogs on: a copy
-// can lie in any folder, and twice. It implements chain.Fetcher.
-type folder map[string][]string
+// folder is a copy that holds each object under its key, from AWSLogs on.
+type folder struct{ fs.FS }
 
-// open finds the files below dir and the names of its digests, newest first.
-func open(dir string) (f folder, names []chain.Ref, err error) {
-	f = folder{}
-	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		key := trail.Tail(filepath.ToSlash(path))
-		f[key] = append(f[key], path)
-		if k, err := trail.ParseDigestKey(key); err == nil && len(f[key]) == 1 {
-			names = append(names, chain.Ref{DigestKey: k})
-		}
-		return nil
-	})
-	slices.SortFunc(names, func(a, b chain.Ref) int {
-		return cmp.Or(b.End.Compare(a.End), cmp.Compare(a.DigestKey.String(), b.DigestKey.String()))
-	})
-	return f, names, err
-}
-
-// ReadDigest implements chain.Fetcher.
-func (f folder) ReadDigest(_ context.Context, r chain.Ref) (found []chain.Found) {
-	key := r.DigestKey.String()
-	for _, path := range f[key] {
-		found = append(found, readDigest(path))
-	}
-	if len(found) == 0 {
-		found = []chain.Found{{At: trail.Object{Key: key}, Err: fs.ErrNotExist}}
-	}
-	return found
-}
-
-// HashDigest implements chain.Fetcher. ReadDigest reads digests of any size.
-func (folder) HashDigest(context.Context, trail.Object) (digest.Sum, error) {
-	return digest.Sum{}, finding.ErrTooLarge
-}
-
-func readDigest(path string) chain.Found {
-	g := chain.Found{At: trail.Object{Key: path}}
-	b, err := inflate(path)
-	if err != nil {
-		g.Err = err
-		return g
-	}
-	g.File.Sum, g.File.Hashed = sha256.Sum256(b), true
-	g.File.Digest, g.Err = digest.Parse(b)
-	g.File.Meta, g.File.MetaErr = metadata(path)
-	return g
-}
-
-// metadata reads what `aws s3api head-object` printed of a digest. A plain copy
-// does not have it.
-func metadata(path string) (map[string]string, error) {
-	var head struct{ Metadata map[string]string }
-	b, err := os.ReadFile(path + ".metadata.json")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(b, &head)
-	}
-	return head.Metadata, err
-}
-
-// inflate returns the content of a file. A failure to read it says nothing about
-// the file; a broken container is the file's own fault.
-func inflate(path string) ([]byte, error) {
-	b, err := os.ReadFile(path)
+// read returns the inflated bytes of a file. Exactly one gzip member is accepted:
+// bytes after it would be hidden behind a good hash.
+func (f folder) read(key string) ([]byte, error) {
+	stored, err := fs.ReadFile(f, key)
 	if err != nil {
 		return nil, err
 	}
-	z, err := gzip.NewReader(bytes.NewReader(b))
-	if err == nil {
-		b, err = io.ReadAll(z)
-	}
+	rest := bytes.NewReader(stored)
+	z, err := gzip.NewReader(rest)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", finding.ErrContainer, err)
 	}
-	return b, nil
+	z.Multistream(false)
+	body, err := io.ReadAll(z)
+	if err != nil || rest.Len() > 0 {
+		return nil, fmt.Errorf("%w: cut off, altered, or followed by more: %v", finding.ErrContainer, err)
+	}
+	return body, nil
 }
 
-// checkLogs compares the log files that a trusted digest lists with their hashes.
-func (f folder) checkLogs(r *report, d *digest.Digest) {
-	for _, l := range d.Logs {
-		paths := f[trail.Tail(l.Object)]
-		if len(paths) == 0 {
-			r.judge(l.Object, fs.ErrNotExist)
-		}
-		for _, path := range paths {
-			b, err := inflate(path)
-			if err == nil {
-				err = l.Check(sha256.Sum256(b))
-			}
-			r.judge(path, err)
-		}
+// ReadDigest implements chain.Fetcher. A file KEY.metadata.json keeps what
+// `aws s3api head-object` says of the object, its signature among that.
+func (f folder) ReadDigest(_ context.Context, r chain.Ref) []chain.Found {
+	found := chain.Found{At: r.Object()}
+	body, err := f.read(found.At.Key)
+	if found.Err = err; err == nil {
+		found.File.Sum, found.File.Hashed = sha256.Sum256(body), true
+		found.File.Digest, found.Err = digest.Parse(body)
 	}
+	var head struct{ Metadata map[string]string }
+	if side, err := fs.ReadFile(f, found.At.Key+".metadata.json"); err == nil && json.Unmarshal(side, &head) == nil {
+		found.File.Meta = head.Metadata
+	}
+	return []chain.Found{found}
+}
+
+// HashDigest implements chain.Fetcher. ReadDigest never says that a file is too
+// large, so a walk does not ask for it.
+func (f folder) HashDigest(context.Context, trail.Object) (digest.Sum, error) {
+	return digest.Sum{}, finding.ErrTooLarge
+}
+
+// names returns the names of all digests, newest first.
+func (f folder) names() (all []chain.Ref) {
+	_ = fs.WalkDir(f, ".", func(path string, _ fs.DirEntry, _ error) error {
+		if k, err := trail.ParseDigestKey(path); err == nil {
+			all = append(all, chain.Ref{DigestKey: k})
+		}
+		return nil
+	})
+	slices.SortFunc(all, func(a, b chain.Ref) int { return b.End.Compare(a.End) })
+	return all
 }

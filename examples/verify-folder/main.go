@@ -1,59 +1,61 @@
-// Command verify-folder proves the log files in a copy of a trail's bucket. It exits with 0 where all are proven, with
-// 1 where something is wrong, else with 3. It does not look for planted log files, and an end of a chain is no finding.
-//
-//	go run ./examples/verify-folder FOLDER KEYS.json
+// Command verify-folder proves the digests and log files in a copy of a trail's bucket: verify-folder FOLDER KEYS.json
 package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/trailseal/trailseal/pkg/chain"
 	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: verify-folder FOLDER KEYS.json")
-		os.Exit(2)
-	}
-	os.Exit(run(os.Args[1], os.Args[2], os.Stdout))
-}
+func main() { os.Exit(run(os.Args[1], os.Args[2], os.Stdout)) }
 
-func run(dir, keyFile string, w io.Writer) int {
-	f, names, err := open(dir)
-	list, keyErr := os.ReadFile(keyFile)
-	keys, badKeys := digest.ParseKeySet(list)
-	r := report{w: w}
-	if err := errors.Join(err, keyErr, badKeys); err != nil {
-		r.doubt(dir, err)
-		return r.verdict()
+// run returns 0 where every file is proven, 1 where something is wrong, else 3. It does not look for planted log files.
+func run(dir, keyFile string, w io.Writer) (exit int) {
+	say := func(code int, name string, why any) {
+		fmt.Fprintf(w, "%s: %v\n", name, why)
+		exit = map[bool]int{true: 1, false: code}[exit == 1]
 	}
-	walked, repeats, proven := map[chain.Ref]bool{}, map[trail.Chain]*chain.Repeats{}, map[trail.Chain]bool{}
-	for _, name := range names { // newest first; a name alone proves nothing, a walk goes by signed names
-		c := name.Identity()
-		if repeats[c] == nil {
-			repeats[c] = chain.NewRepeats()
-		}
-		if walked[name] {
-			continue
-		}
-		for s, err := range chain.Walk(context.Background(), f, chain.Saved(keys), name, chain.Options{Now: time.Now(), Repeats: repeats[c]}) {
+	list, err := os.ReadFile(keyFile)
+	keys, badKeys := digest.ParseKeySet(list)
+	if err := errors.Join(err, badKeys); err != nil {
+		say(3, keyFile, err)
+	}
+	f, walked, options := folder{os.DirFS(dir)}, map[chain.Ref]bool{}, chain.Options{Repeats: chain.NewRepeats()}
+	for _, name := range f.names() { // newest first: a name proves nothing, it is only where a walk can begin
+		for s, err := range chain.Walk(context.Background(), f, chain.Saved(keys), name, options) {
 			if err != nil || walked[s.Ref] {
 				break
 			}
 			walked[s.Ref] = true
-			r.step(s, s.Named == nil && s.Verdict.Trusted && proven[c])
-			proven[c] = proven[c] || s.Verdict.Trusted
-			if s.Verdict.Trusted && s.Digest != nil {
-				f.checkLogs(&r, s.Digest)
+			if v := s.Verdict; v.Status == chain.Invalid {
+				say(1, s.At.Key, string(v.Class)+": "+v.Detail)
+			} else if v.Err != nil {
+				say(3, s.At.Key, v.Err)
+			}
+			for _, l := range s.Logs() {
+				body, err := f.read(trail.Tail(l.Object))
+				if err == nil {
+					err = l.Check(sha256.Sum256(body))
+				}
+				if finding.IsFact(err) {
+					say(1, l.Object, err)
+				} else if err != nil {
+					say(3, l.Object, err)
+				}
 			}
 		}
 	}
-	return r.verdict()
+	if len(walked) == 0 {
+		say(3, dir, "no digest found")
+	}
+	fmt.Fprintln(w, map[int]string{0: "proven", 1: "findings", 3: "not everything could be checked"}[exit])
+	return exit
 }

@@ -251,3 +251,12 @@ func otherCopy(v Verdict, g, best Found) Verdict {
 	e := finding.Evidence{Want: want.String(), Got: got.String(), Digest: best.At.String()}
 	return invalid(finding.ChainMismatch, fmt.Sprintf("a second copy with another content than %s", best.At), e)
 }
+
+// Logs returns the log files that the step's digest lists, none where the digest is
+// not trusted.
+func (s Step) Logs() []digest.Log {
+	if !s.Verdict.Trusted || s.Digest == nil {
+		return nil
+	}
+	return s.Digest.Logs
+}
