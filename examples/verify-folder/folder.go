@@ -73,3 +73,14 @@ func (f folder) names() (all []chain.Ref) {
 	slices.SortFunc(all, func(a, b chain.Ref) int { return b.End.Compare(a.End) })
 	return all
 }
+
+// exitOf tells a fact about a file (1) from a reason for not having read it (3).
+func exitOf(err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case finding.IsFact(err):
+		return 1
+	}
+	return 3
+}

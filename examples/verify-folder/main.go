@@ -11,7 +11,6 @@ import (
 
 	"github.com/trailseal/trailseal/pkg/chain"
 	"github.com/trailseal/trailseal/pkg/digest"
-	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -45,10 +44,8 @@ func run(dir, keyFile string, w io.Writer) (exit int) {
 				if err == nil {
 					err = l.Check(sha256.Sum256(body))
 				}
-				if finding.IsFact(err) {
-					say(1, l.Object, err)
-				} else if err != nil {
-					say(3, l.Object, err)
+				if code := exitOf(err); code != 0 {
+					say(code, l.Object, err)
 				}
 			}
 		}
