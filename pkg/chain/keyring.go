@@ -32,6 +32,8 @@ type answer struct {
 	at   time.Time
 	set  digest.KeySet
 	err  error
+	// gaveUp says that the caller's context ended: the failure is not the source's.
+	gaveUp bool
 }
 
 // The times around a digest's end for which keys are asked: a digest can be signed
@@ -76,7 +78,9 @@ func (k *Keyring) Find(ctx context.Context, region, fingerprint string, t time.T
 // At implements Keys.
 func (k *Keyring) At(ctx context.Context, region string, t time.Time) ([]digest.Key, error) {
 	q := k.query(region, t)
-	a := k.ask(ctx, q, func(a *answer) bool { return a.err != nil && k.now().Sub(a.at) > stale })
+	a := k.ask(ctx, q, func(a *answer) bool {
+		return k.now().Sub(a.at) > stale && (a.err != nil || t.Add(digest.SignedWithin).After(a.at))
+	})
 	if a.err != nil {
 		return nil, a.failed(q)
 	}
@@ -108,27 +112,33 @@ func (a *answer) find(q query, fingerprint string, t time.Time) (digest.Key, err
 	return a.set.Find(q.region, fingerprint, t)
 }
 
-// ask returns the source's answer. It asks anew where the remembered one is old.
+// ask returns the source's answer. It asks anew where the remembered one is old, or
+// where whoever asked gave up.
 func (k *Keyring) ask(ctx context.Context, q query, old func(*answer) bool) *answer {
 	k.mu.Lock()
 	a := k.asked[q]
-	if a != nil {
+	for a != nil {
 		k.mu.Unlock()
-		<-a.done
-		if !old(a) {
+		select {
+		case <-a.done:
+		case <-ctx.Done():
+			return &answer{err: ctx.Err()}
+		}
+		if !a.gaveUp && !old(a) {
 			return a
 		}
 		k.mu.Lock()
 		if now := k.asked[q]; now != a { // another goroutine asked meanwhile
-			k.mu.Unlock()
-			<-now.done
-			return now
+			a, old = now, func(*answer) bool { return false }
+			continue
 		}
+		break
 	}
 	a = &answer{done: make(chan struct{}), at: k.now()}
 	k.asked[q] = a
 	k.mu.Unlock()
 	a.set, a.err = k.source.PublicKeys(ctx, q.region, q.from, q.to)
+	a.gaveUp = a.err != nil && ctx.Err() != nil
 	close(a.done)
 	return a
 }

@@ -114,3 +114,30 @@ func TestKeyringForgetsFailures(t *testing.T) {
 		t.Errorf("%v after %d calls", err, s.asked)
 	}
 }
+
+// Someone who gives up leaves no failure behind for the others.
+func TestKeyringForgetsThoseWhoGaveUp(t *testing.T) {
+	day := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	w := testtrail.New()
+	fp := w.Trail(testtrail.Options{}).Chain("111122223333", "us-east-1", day).Issued[0].Doc.Fingerprint
+	s := &cancelled{source: source{World: w}}
+	k := chain.NewKeyring(s, day, day.Add(24*time.Hour), func() time.Time { return day })
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := k.Find(ctx, "us-east-1", fp, day); err == nil {
+		t.Error("found with a context that has ended")
+	}
+	if _, err := k.Find(context.Background(), "us-east-1", fp, day); err != nil {
+		t.Error(err)
+	}
+}
+
+// cancelled fails where the context has ended.
+type cancelled struct{ source source }
+
+func (s *cancelled) PublicKeys(ctx context.Context, region string, from, to time.Time) (digest.KeySet, error) {
+	if err := ctx.Err(); err != nil {
+		return digest.KeySet{}, err
+	}
+	return s.source.PublicKeys(ctx, region, from, to)
+}
