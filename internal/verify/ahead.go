@@ -52,11 +52,59 @@ func (a *ahead) begin(ctx context.Context, todo []name, most int) {
 	}))
 }
 
-func (a *ahead) read(ctx context.Context, ref chain.Ref) fetch.Candidates {
-	if !a.r.mayFollow(ref.Bucket) {
+// maxFew is the most names of a trail that are read together with those of others.
+const maxFew = 8
+
+// beginShared takes the names in todo from a sequence that holds those of other
+// trails too, in which they come next.
+func (a *ahead) beginShared(todo []name, next func() (named, fetch.Candidates, bool)) {
+	a.todo, a.most = todo, aheadMost
+	a.next = func() (name, fetch.Candidates, bool) {
+		n, candidates, ok := next()
+		return n.at, candidates, ok
+	}
+	a.stop = func() {
+		for range a.todo { // what comes next is another trail's
+			next()
+		}
+		a.stop = func() {}
+	}
+}
+
+// named is a name and the names that it belongs to.
+type named struct {
+	names *names
+	at    name
+}
+
+// readFew reads ahead the names of all trails that have few of them in an extent:
+// anyone can plant a hundred thousand trails of one name.
+func (r *run) readFew(ctx context.Context, all []*names, e extent) (next func() (named, fetch.Candidates, bool), stop func()) {
+	few := func(yield func(named) bool) {
+		for _, n := range all {
+			list := n.between(e.lower, e.upper)
+			for _, at := range list {
+				if len(list) <= maxFew && !yield(named{n, at}) {
+					return
+				}
+			}
+		}
+	}
+	most := min(max(aheadTotal/r.underWay, aheadLeast), aheadMost)
+	return iter.Pull2(fetch.Ahead(ctx, most, few, func(ctx context.Context, n named) fetch.Candidates {
+		return r.readNames(ctx, n.names.ref(n.at))
+	}))
+}
+
+func (r *run) readNames(ctx context.Context, ref chain.Ref) fetch.Candidates {
+	if !r.mayFollow(ref.Bucket) {
 		return fetch.Refused(ref.Object(), errStay)
 	}
-	return a.r.cfg.Fetcher.ReadAhead(ctx, a.r.cfg.Source.Locate(ref.Object()))
+	return r.cfg.Fetcher.ReadAhead(ctx, r.cfg.Source.Locate(ref.Object()))
+}
+
+func (a *ahead) read(ctx context.Context, ref chain.Ref) fetch.Candidates {
+	return a.r.readNames(ctx, ref)
 }
 
 // take returns the next name of the listing with its files, which the next walk
@@ -110,11 +158,11 @@ func (a *ahead) HashDigest(ctx context.Context, at trail.Object) (digest.Sum, er
 // is not told: each digest is then read when its turn comes.
 func (a *ahead) list(ctx context.Context, ref chain.Ref) {
 	at := site{ref.Bucket, ref.Place}
-	if a.r.cfg.Source.IsCopy() || a.listed[at] || !a.r.mayFollow(ref.Bucket) || slices.Contains(*a.names.sites, at) {
+	if a.r.cfg.Source.IsCopy() || a.listed[at] || !a.r.mayFollow(ref.Bucket) || a.names.sites.has(at) {
 		return
 	}
 	a.listed[at] = true
-	a.stop() // what reads ahead reads the table of sites, too
+	a.stop()
 	number := a.names.sites.number(at)
 	var more []name
 	from := a.r.cfg.Start.Add(-window)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/trailseal/trailseal/internal/discover"
@@ -18,16 +19,34 @@ type site struct {
 	place  trail.Place
 }
 
-// sites numbers the sites of a scope.
-type sites []site
+// sites numbers the sites of a scope. Reads that are under way ask it while a walk
+// adds to it.
+type sites struct {
+	mu  sync.RWMutex
+	all []site
+}
 
 // number returns the number of a site and adds it where it is new.
 func (s *sites) number(of site) int {
-	if i := slices.Index(*s, of); i >= 0 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.Index(s.all, of); i >= 0 {
 		return i
 	}
-	*s = append(*s, of)
-	return len(*s) - 1
+	s.all = append(s.all, of)
+	return len(s.all) - 1
+}
+
+func (s *sites) at(number int) site {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.all[number]
+}
+
+func (s *sites) has(of site) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Contains(s.all, of)
 }
 
 // name is a digest's end and the number of its site in eight bytes: an
@@ -52,7 +71,7 @@ type names struct {
 }
 
 func (n *names) ref(at name) chain.Ref {
-	s := (*n.sites)[at.site()]
+	s := n.sites.at(at.site())
 	c := n.trail
 	c.Place = s.place
 	return chain.Ref{DigestKey: c.Digest(at.end()), Bucket: s.bucket}
@@ -108,7 +127,7 @@ func (r *run) listNames(ctx context.Context, s *scope) (all []*names, complete b
 		at := s.sites.number(site{r.cfg.Source.Signed(), p.Place})
 		err := r.finder.EachDigest(ctx, r.cfg.Source.Signed(), p, time.Time{}, func(d discover.Digest) bool {
 			if seen++; d.End.Unix() > 0 {
-				addName(byTrail, regions, &s.sites, d, at)
+				addName(byTrail, regions, s.sites, d, at)
 			}
 			return ctx.Err() == nil
 		})
@@ -160,7 +179,7 @@ func addName(byTrail map[string]*names, regions map[string]string, sites *sites,
 			regions[home] = home
 		}
 		n.trail = trail.Chain{Trail: strings.Clone(d.Trail), HomeRegion: regions[d.HomeRegion], Backfill: d.Backfill}
-		n.trail.Organization = (*sites)[at].place.Organization
+		n.trail.Organization = sites.at(at).place.Organization
 		byTrail[string(k)] = n
 	}
 	n.all = append(n.all, newName(d.End, at))

@@ -18,7 +18,7 @@ type scope struct {
 	places          []discover.Place
 
 	// Owned by the goroutine that verifies the scope.
-	sites          sites
+	sites          *sites
 	walks          []*walk
 	listed         *listedSet          // the log files that trusted digests list
 	claimed        map[uint64]struct{} // the log files that digests list which were not judged
@@ -78,7 +78,7 @@ func (s *scope) isWalkedInto(n *names) bool {
 
 // scope verifies everything of one account and region.
 func (r *run) scope(ctx context.Context, s scope) error {
-	s.seed = maphash.MakeSeed()
+	s.seed, s.sites = maphash.MakeSeed(), new(sites)
 	s.listed = newListedSet(s.seed)
 	s.claimed, s.walked = map[uint64]struct{}{}, map[uint64]*strands{}
 	s.unread, s.told = map[trail.Place]bool{}, map[trail.Place]bool{}
@@ -108,9 +108,16 @@ func (r *run) scope(ctx context.Context, s scope) error {
 // walkNames walks the chains of a scope. What came before them is looked for only
 // when all are known, since one chain can lead into the names of another.
 func (r *run) walkNames(ctx context.Context, s *scope, all []*names) error {
+	next, stop := r.readFew(ctx, all, s.read)
+	defer stop()
 	for i, n := range all {
 		w := r.newWalk(s, n)
-		if err := w.pass(ctx, s.read); err != nil {
+		if few := n.between(s.read.lower, s.read.upper); len(few) <= maxFew {
+			w.ahead.beginShared(few, next)
+		} else {
+			w.ahead.begin(ctx, w.pending(s.read.lower, s.read.upper), aheadMost)
+		}
+		if err := w.passBegun(ctx, s.read); err != nil {
 			return err
 		}
 		if len(w.chains) == 0 && len(n.between(time.Time{}, s.read.lower)) == 0 {

@@ -58,10 +58,14 @@ func (r *run) newWalk(s *scope, n *names) *walk {
 // trusted, those of the range, and below it as far as is needed to know what came
 // before.
 func (w *walk) pass(ctx context.Context, e extent) error {
+	w.ahead.begin(ctx, w.pending(e.lower, e.upper), aheadMost)
+	return w.passBegun(ctx, e)
+}
+
+// passBegun is pass where the names are read ahead already.
+func (w *walk) passBegun(ctx context.Context, e extent) error {
 	w.ahead.onPassed = w.passed(ctx, e)
-	todo := w.pending(e.lower, e.upper)
-	w.r.cfg.Progress.DigestsListed.Add(int64(len(todo)))
-	w.ahead.begin(ctx, todo, aheadMost)
+	w.r.cfg.Progress.DigestsListed.Add(int64(len(w.ahead.todo)))
 	defer func() { w.ahead.stop() }()
 	for ctx.Err() == nil {
 		ref, ok := w.take(ctx)
