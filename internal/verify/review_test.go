@@ -349,3 +349,14 @@ func TestPlantedWhereTheChainWas(t *testing.T) {
 		t.Errorf("%+v\n%s", r.Counts, s.summary(r))
 	}
 }
+
+// Where every digest of the range is spoilt, the logs of these hours are told, too.
+func TestAllDigestsOfTheRangeSpoilt(t *testing.T) {
+	s := newSite(testtrail.Options{}, 3)
+	s.expect(t, "")
+	for _, d := range s.c.Issued[1:] {
+		s.Edit(bucket, d.Key, func(o *testtrail.Stored) { o.Body = testtrail.Gzip([]byte("{}")) })
+	}
+	s.expect(t, "UNVERIFIED no-signature l1.0\nUNVERIFIED no-signature l2.0\n"+ // the third hour is not yet due
+		"digest-corrupt d1\ndigest-corrupt d2\ndigest-corrupt d3")
+}

@@ -391,6 +391,11 @@ func (u *unlisted) standing(c *strands, stamp, last time.Time) (standing, string
 	case !c.began.IsZero() && !stamp.Add(edge).After(c.began.Add(-window)):
 		return absent, ""
 	case !stamp.Before(c.newest.Add(slot)) && u.r.due().After(c.newest):
+		// Where names that are not proven fill the hours after the last proven
+		// digest, these hours are not told as the end of the chain.
+		if filled := c.filled.within(stamp.Add(-edge), stamp.Add(1)); len(filled) > 0 {
+			return inDoubt, fmt.Sprintf("the digest of %s is %s", between(filled[0].Start, filled[0].End), filled[0].State)
+		}
 		if u.r.isAcknowledged(c) {
 			return absent, ""
 		}
