@@ -119,8 +119,16 @@ func checkReport(t *testing.T, r *report.Report, exit int) {
 		digests.Add(c.Digests)
 		logs.Add(c.Logs)
 	}
+	findings, unverified := len(r.Findings), len(r.Unverified)
+	for _, o := range r.Omitted {
+		if o.Class != "" {
+			findings += o.Count
+		} else {
+			unverified += o.Count
+		}
+	}
 	if r.Counts.Digests != digests || r.Counts.Logs != logs || r.Counts.Chains != len(r.Chains) ||
-		r.Counts.Findings != len(r.Findings) || r.Counts.Unverified != len(r.Unverified) {
+		r.Counts.Findings != findings || r.Counts.Unverified != unverified {
 		t.Errorf("counts %+v do not add up: digests %+v, logs %+v, %d chains, %d findings, %d unverified",
 			r.Counts, digests, logs, len(r.Chains), len(r.Findings), len(r.Unverified))
 	}
