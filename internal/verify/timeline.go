@@ -26,12 +26,15 @@ func (t *timeline) add(start, end time.Time, s report.State) {
 	t.segments = append(t.segments, report.Segment{Start: start.UTC(), End: end.UTC(), State: s})
 }
 
-const nStates = 6
+const nStates = 9
 
-// states lists the states by weight: where segments overlap, the heaviest is
+// states lists all states by weight: where segments overlap, the heaviest is
 // shown, which is what is wrong.
 func states() [nStates]report.State {
-	return [...]report.State{report.NotDue, report.Verified, report.Unverified, report.Gap, report.Missing, report.Invalid}
+	return [...]report.State{
+		report.NotDue, report.NotBegun, report.Ended, report.Verified,
+		report.Unverified, report.Uncovered, report.Gap, report.Missing, report.Invalid,
+	}
 }
 
 func weight(s report.State) int {
