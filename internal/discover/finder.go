@@ -88,10 +88,10 @@ func (f *Finder) unlistable(p trail.Place, folder string, err error) {
 	}
 }
 
-// IsExcepted reports whether a key is left out.
+// IsExcepted reports whether a key is left out: it lies in an excepted folder.
 func (f *Finder) IsExcepted(key string) bool {
-	for _, prefix := range f.Except {
-		if strings.HasPrefix(key, prefix) {
+	for _, folder := range f.Except {
+		if strings.HasPrefix(key, strings.TrimSuffix(folder, "/")+"/") {
 			return true
 		}
 	}
