@@ -9,6 +9,7 @@ import (
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/pkg/chain"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -123,7 +124,7 @@ func (r *run) listNames(ctx context.Context, s *scope) (all []*names, complete b
 		}
 		if seen == 0 && len(r.cfg.Trails) == 0 {
 			s.told[p.Place] = true
-			r.absent(p.Account, p.Region, "the digest folder does not hold a digest")
+			r.absent(finding.Subject{Account: p.Account, Region: p.Region}, "the digest folder does not hold a digest")
 		}
 	}
 	for _, n := range byTrail {

@@ -450,10 +450,13 @@ func (u *unlisted) conclude() {
 	}) {
 		t := u.coverage[p]
 		why := "log files, and no digest chain: is log file validation switched on?"
-		if len(u.chainsOf(p)) > 0 {
+		switch {
+		case len(u.chainsOf(p)) > 0:
 			why = "log files in a time for which the place has no digest chain: is log file validation switched on?"
+		case len(u.scope.walked) > 0:
+			why = "log files, and none of the digests of the account and region is proven"
 		}
-		u.r.absent(p.Account, p.Region, fmt.Sprintf("%s (%s, %s; the first is %s)", why, objects(t.count), between(t.from, t.until), t.first))
+		u.r.absent(finding.Subject{Account: p.Account, Region: p.Region}, fmt.Sprintf("%s (%s, %s; the first is %s)", why, objects(t.count), between(t.from, t.until), t.first))
 	}
 }
 
