@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -84,6 +85,11 @@ func (v *verifySource) Validate() error {
 			return fmt.Errorf("trail %q: not a trail's name (the last part of its ARN)", t)
 		}
 	}
+	for _, folder := range v.Except {
+		if strings.Trim(folder, "/") == "" || strings.HasPrefix(folder, "/") || strings.Contains(folder, "://") {
+			return fmt.Errorf("--except %q: must name a folder of SOURCE, such as AWSLogs/111122223333/CloudTrail/eu-west-1/", folder)
+		}
+	}
 	switch {
 	case v.Concurrency < 1 || v.Concurrency > 1024:
 		return fmt.Errorf("--concurrency %d: not from 1 to 1024", v.Concurrency)
@@ -95,8 +101,6 @@ func (v *verifySource) Validate() error {
 		return fmt.Errorf("--management-account %q: must be 12 digits", v.ManagementAccount)
 	case v.MaxFindings < 1 || v.MaxFindingsPerFolder < 1:
 		return errors.New("--max-findings, --max-findings-per-folder: must be positive")
-	case slices.Contains(v.Except, ""):
-		return errors.New("--except: must name a folder, such as AWSLogs/111122223333/CloudTrail/eu-west-1/")
 	case v.Source == "":
 		return errors.New("SOURCE is empty")
 	}
@@ -185,7 +189,7 @@ func (v *verifySource) connect(ctx context.Context, o awsapi.Options, c *verify.
 	if v.OriginalBucket != "" {
 		all, err := source.ParseOriginals([]string{v.OriginalBucket}, []source.Source{src})
 		if err != nil {
-			return nil, &exitError{code: exitUsage, err: fmt.Errorf("--original-bucket: %w", err)}
+			return nil, &exitError{code: exitUsage, err: err, hint: "verifier verify -h lists the flags"}
 		}
 		src = all[0]
 	}

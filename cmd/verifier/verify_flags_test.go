@@ -99,9 +99,10 @@ func TestVerifyFlags(t *testing.T) {
 	runAll(t, []request{
 		{name: "expected trail", args: []string{"--expect-trail=main"}},
 		{name: "expected trail that is not there", args: []string{"--expect-trail=main", "--expect-trail=audit"},
-			want: "coverage", text: "trails found: main"},
+			want: "coverage", text: "no chain matches --expect-trail audit; trails found: main"},
 		{name: "expected account and region", args: []string{"--expect-account=" + owner, "--expect-region=us-east-1"}},
-		{name: "expected account that is not there", args: []string{"--expect-account=" + nobody}, want: "coverage", text: nobody},
+		{name: "expected account that is not there", args: []string{"--expect-account=" + nobody}, want: "coverage",
+			text: "no chain matches --expect-account " + nobody + "; accounts found: " + owner + ", " + member},
 
 		{name: "account", args: []string{"--account=" + owner}, text: "in 1 chain"},
 		{name: "account that is not there", args: []string{"--account=" + nobody}, want: "coverage",
@@ -115,6 +116,8 @@ func TestVerifyFlags(t *testing.T) {
 		{name: "place without validation, excepted", change: unvalidated, args: []string{"--except=" + elsewhere},
 			text: "not checked, as asked: everything below " + elsewhere},
 		{name: "another place excepted", change: unvalidated, args: []string{"--except=AWSLogs/" + owner + "/CloudTrail/eu-west-2/"}, want: "coverage"},
+		{name: "begin of a name excepted", change: unvalidated, args: []string{"--except=" + strings.TrimSuffix(elsewhere, "-1/")}, want: "coverage"},
+		{name: "log folder excepted, and not the digests", args: []string{"--except=AWSLogs/" + owner + "/CloudTrail"}, text: "12/12 digests"},
 
 		{name: "folder of another day", change: inOldFolder},
 		{name: "folder of another day, all folders", change: inOldFolder, args: []string{"--all-folders"}, want: "foreign-object " + oldFolder},
@@ -183,8 +186,8 @@ func TestVerifyEnded(t *testing.T) {
 		{name: "no end", args: []string{"--write-ended=" + file}},
 		{name: "inside", change: inside, args: []string{"--write-ended=" + file}, want: "coverage", text: "no digest after the one that ends at 2026-03-01T03:08:11Z"},
 		{name: "inside, acknowledged", change: inside, args: []string{"--ended=" + file}, want: "coverage", text: "no digest after the one that ends at 2026-03-01T03:08:11Z"},
-		{name: "earlier", change: func(s *site) { old(s) }, args: []string{"--write-ended=" + file}, want: "coverage", text: "2026-02-28T03:08:11Z"},
-		{name: "acknowledged", change: func(s *site) { old(s) }, args: []string{"--ended=" + file}, text: "ENDED (1)"},
+		{name: "earlier", change: func(s *site) { old(s) }, args: []string{"--write-ended=" + file}, want: "coverage", text: "4h51m49s uncovered, 1h8m11s not-due"},
+		{name: "acknowledged", change: func(s *site) { old(s) }, args: []string{"--ended=" + file}, text: "  6h ended\n\nENDED (1)"},
 		{name: "acknowledged, and earlier now", change: func(s *site) {
 			d := old(s).Issued[3]
 			s.Delete(d.Bucket, d.Key)
