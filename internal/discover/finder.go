@@ -24,6 +24,10 @@ import (
 // cause is a wrong bucket, prefix or folder.
 var ErrNothing = errors.New("no AWSLogs/ACCOUNT/CloudTrail-Digest or CloudTrail folder found")
 
+// ErrNoMatch says that the source holds CloudTrail folders, and that none is of the
+// accounts and regions that were asked for.
+var ErrNoMatch = errors.New("no chain matches --account and --region")
+
 // Digest is the name of a digest that a listing shows.
 type Digest = chain.Ref
 
@@ -33,7 +37,7 @@ type Finder struct {
 	Objects     fetch.Objects
 	Source      source.Source
 	Concurrency int      // listings at once
-	Except      []string // prefixes of keys that are left out
+	Except      []string // folders that are left out
 	// Keep chooses places. An account's Region is "" while it is not known.
 	Keep func(trail.Place) bool
 	// Foreign is told of an object, or of a folder, that does not belong where it
