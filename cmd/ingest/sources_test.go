@@ -217,7 +217,7 @@ func TestManagementAccount(t *testing.T) {
 	for _, row := range []struct {
 		name, caller, asked string
 		args                []string
-		stops               int // findings of the call itself
+		stops               int      // findings of the call itself
 		texts               []string // of the owner's gap, at least: another chain borrows what is known by then
 	}{
 		{"told", owner, "", []string{"--management-account=" + owner}, 1, []string{"nothing was digested; StopLogging by "}},
