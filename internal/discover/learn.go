@@ -9,6 +9,7 @@ import (
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/source"
 	"github.com/trailseal/trailseal/pkg/chain"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -45,6 +46,7 @@ func LearnBucket(ctx context.Context, s source.Source, objects fetch.Objects, ke
 		return "", err
 	}
 	fetcher := fetch.New(objects, 1)
+	var unread error // why the first digest that was not judged was not
 	for i, p := range found.Places {
 		if !p.Digests || i >= placesTried {
 			continue
@@ -57,13 +59,24 @@ func LearnBucket(ctx context.Context, s source.Source, objects fetch.Objects, ke
 			continue
 		}
 		file, err := fetcher.Digest(ctx, newest.Object())
+		if err != nil && unread == nil && !finding.IsFact(err) {
+			unread = err
+		}
 		if err != nil || file.Digest == nil {
 			continue
 		}
 		at := trail.Object{Bucket: file.Digest.Bucket, Key: newest.DigestKey.String()}
-		if v := chain.Judge(ctx, keys, chain.Evidence{Key: newest.DigestKey, At: at, File: file.Evidence()}); v.Trusted {
+		v := chain.Judge(ctx, keys, chain.Evidence{Key: newest.DigestKey, At: at, File: file.Evidence()})
+		switch {
+		case v.Trusted:
 			return file.Digest.Bucket, nil
+		case v.Err != nil && unread == nil:
+			unread = v.Err
 		}
 	}
-	return "", fmt.Errorf("look into %s: %w", s.Name, ErrNoBucket)
+	err = ErrNoBucket
+	if unread != nil {
+		err = fmt.Errorf("%w (%w)", ErrNoBucket, unread)
+	}
+	return "", fmt.Errorf("look into %s: %w", s.Name, err)
 }
