@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -118,7 +119,14 @@ func (v *verifySource) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return &exitError{code: exitUsage, err: err, hint: "--report names a file to write, ending in .json or .txt, in a folder that is there"}
 	}
-	defer files.discard()
+	defer func() { files.discard() }()
+	if v.WriteEnded != "" {
+		f := reportFile{name: v.WriteEnded, write: writeEnded}
+		if f.tmp, err = openBeside(f.name); err != nil {
+			return &exitError{code: exitUsage, err: fmt.Errorf("--write-ended %s: %w", f.name, err), hint: "--write-ended names a file to write, in a folder that is there"}
+		}
+		files = append(files, f)
+	}
 	done, err := v.connect(ctx, a.aws, &c)
 	if err != nil {
 		return err
@@ -129,9 +137,6 @@ func (v *verifySource) Run(ctx context.Context, a *app) error {
 	stop()
 	if err != nil {
 		return verifyError(ctx, err)
-	}
-	if err := v.writeEnded(r); err != nil {
-		return &exitError{code: exitUsage, err: err}
 	}
 	r.Tool, r.Elapsed = report.Tool{Name: "trailseal verifier", Version: programVersion()}, a.now().Sub(began).Seconds()
 	if err := errors.Join(r.Text(a.stdout), files.write(r)); err != nil {
@@ -280,23 +285,13 @@ func readEnded(file string) (ended.List, error) {
 }
 
 // writeEnded writes the file that acknowledges the chains that have ended.
-func (v *verifySource) writeEnded(r *report.Report) error {
-	if v.WriteEnded == "" {
-		return nil
-	}
+func writeEnded(r *report.Report, w io.Writer) error {
 	var list ended.List
 	for _, e := range r.Ends {
 		c := trail.Chain{Place: trail.Place{Organization: e.Organization, Account: e.Account, Region: e.Region}, Trail: e.Trail, HomeRegion: e.HomeRegion}
 		list = append(list, ended.EntryOf(c, e.At))
 	}
-	f, err := openBeside(v.WriteEnded)
-	if err == nil {
-		err = settle(f, v.WriteEnded, list.Write(f))
-	}
-	if err != nil {
-		return fmt.Errorf("--write-ended %s: %w", v.WriteEnded, err)
-	}
-	return nil
+	return list.Write(w)
 }
 
 func readKeys(file string) (chain.Saved, error) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trailseal/trailseal/internal/testaws"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
@@ -163,9 +164,8 @@ func TestVerifyReplica(t *testing.T) {
 		if n := strings.Count(s.lines(r), "digest-moved "); n != siteDigests {
 			t.Errorf("%q: %d digests moved\n%s", args, n, got.out)
 		}
-		hints := strings.Count(got.out, "give --original-bucket trail-bucket")
-		if want := 1 - len(args); hints != want {
-			t.Errorf("%q: %d hints, want %d\n%s", args, hints, want, got.out)
+		if hints := strings.Count(got.out, "give --original-bucket trail-bucket"); hints != 1 {
+			t.Errorf("%q: %d hints\n%s", args, hints, got.out)
 		}
 	}
 }
@@ -312,5 +312,31 @@ func TestVerifyLimits(t *testing.T) {
 				t.Errorf("%d in the text\n%s", listed, got.out)
 			}
 		})
+	}
+}
+
+// What hides the bucket behind an access point is told.
+func TestVerifyAccessPointWithoutBucket(t *testing.T) {
+	signIn(t)
+	const alias = "my-ap-aqfqprnstn7aefdfbarligizwgyfouse1a-s3alias"
+	for name, row := range map[string]struct {
+		change func(*site)
+		text   string
+	}{
+		"keys denied":    {func(s *site) { s.aws.Fail(testaws.Denied().On("ListPublicKeys", "", "")) }, "AccessDenied"},
+		"digests denied": {func(s *site) { s.aws.Fail(testaws.AccessDenied().On("GetObject", "", "")) }, "AccessDenied"},
+		"no keys":        {func(s *site) { s.NoKeys = true }, "no key"},
+		"no digests": {func(s *site) {
+			s.AddBucket("empty")
+			s.aws.AccessPoints[alias] = "empty"
+		}, "give --original-bucket\n"},
+	} {
+		s := newSite(t)
+		s.aws.AccessPoints[alias] = "trail-bucket"
+		row.change(s)
+		got, r := s.verify(t, alias)
+		if r != nil || got.exit != exitIncomplete || !strings.Contains(got.err, "no proven digest names the bucket behind the access point") || !strings.Contains(got.err, row.text) {
+			t.Errorf("%s: %+v", name, got)
+		}
 	}
 }
