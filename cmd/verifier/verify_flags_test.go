@@ -129,6 +129,15 @@ func TestVerifyFlags(t *testing.T) {
 		{name: "access point with a prefix", change: behind, source: point + "/my-ap/AWSLogs/" + owner, text: "6/6 digests"},
 		{name: "alias", change: behind, source: alias, text: "12/12 digests"},
 		{name: "alias as bucket", change: behind, source: "s3://" + alias, text: "12/12 digests"},
+		{name: "planted name behind an alias", change: func(s *site) {
+			behind(s)
+			keys, _ := s.Keys("trail-bucket", "AWSLogs/"+member+"/")
+			for _, k := range keys {
+				s.Delete("trail-bucket", k)
+			}
+			plantDigest(s, s.chain.Now().Add(30*time.Minute))
+		}, source: alias,
+			want: "digest-corrupt AWSLogs/" + owner + "/CloudTrail-Digest/us-east-1/2026/03/01/" + owner + "_CloudTrail-Digest_us-east-1_main_us-east-1_20260301T063811Z.json.gz"},
 		{name: "edited behind an alias", change: edited(behind), source: alias, want: "log-modified l3.1"},
 		{name: "edited behind an access point", change: edited(behind), source: point + "/my-ap", want: "log-modified l3.1"},
 	})
