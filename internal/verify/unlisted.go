@@ -291,6 +291,7 @@ const (
 	absent  standing = iota // the chain had not begun, or its end is acknowledged
 	over                    // the chain has ended, which is reported as such
 	off                     // logging or validation was off
+	pending                 // the next digest can still arrive, and list it
 	proven                  // the chain is proven around the time
 	inDoubt                 // some digest of the time is missing, wrong, not read, or still to come
 )
@@ -316,7 +317,7 @@ func (u *unlisted) judge(p trail.Place, o trail.Object, stamp, last time.Time) {
 		why = "a backfill digest of that time was not read"
 	}
 	switch {
-	case count[off] > 0:
+	case count[off] > 0, count[pending] > 0:
 	case !s.isComplete && count[inDoubt] == 0:
 		u.doubt(p, o, stamp, "a digest folder of the account and region was not listed")
 	case count[inDoubt] > 0:
@@ -396,7 +397,10 @@ func (u *unlisted) standing(c *strands, stamp, last time.Time) (standing, string
 		if filled := c.filled.within(stamp.Add(-edge), stamp.Add(1)); len(filled) > 0 {
 			return inDoubt, fmt.Sprintf("the digest of %s is %s", between(filled[0].Start, filled[0].End), filled[0].State)
 		}
-		if u.r.isAcknowledged(c) {
+		switch {
+		case u.r.mayGoOn(c):
+			return pending, ""
+		case u.r.isAcknowledged(c):
 			return absent, ""
 		}
 		return over, ""
