@@ -349,3 +349,28 @@ func TestVerifyAccessPointWithoutBucket(t *testing.T) {
 		}
 	}
 }
+
+// A relative time begins so much earlier that runs leave no seam: what was not yet
+// due in one is judged in the next.
+func TestVerifyRelativeTimes(t *testing.T) {
+	signIn(t)
+	s := newSite(t)
+	ask := func(want string, start time.Time, args ...string) {
+		t.Helper()
+		s.end = s.now
+		got, r := s.verify(t, "s3://trail-bucket", args...)
+		if r == nil || s.lines(r) != want || !r.Requested.Start.Equal(start) {
+			t.Errorf("%q from %s: %+v", want, start, got)
+		}
+	}
+	planted := plantLog(s, s.chain.Place(), begin.Add(5*time.Hour+30*time.Minute), begin)
+	ask("", begin.Add(-2*time.Hour), "--start-time=6h")
+	ask("", begin, "--start-time=2026-03-01")
+	// The log could be listed by the digest of 07:08:11, which is not late.
+	ask("UNVERIFIED no-signature "+planted, begin.Add(-30*time.Minute), "--start-time=6h", "--grace=30m")
+	s.chain.Hours(6)
+	s.other.Hours(6)
+	s.now = s.now.Add(6 * time.Hour)
+	ask("log-unlisted "+planted, s.now.Add(-9*time.Hour), "--start-time=6h")
+	ask("", s.now.Add(-6*time.Hour), "--start-time="+s.now.Add(-6*time.Hour).Format(time.RFC3339))
+}
