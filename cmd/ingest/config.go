@@ -76,7 +76,7 @@ func (c *config) check() error {
 	}
 	for _, s := range c.Source {
 		if _, err := source.Parse(s); err != nil {
-			bad("source: %w", err)
+			bad("%w", err)
 		}
 	}
 	if c.ManagementAccount != "" && !trail.ValidAccount(c.ManagementAccount) {

@@ -53,7 +53,10 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			w := testtrail.New()
-			c := w.Trail(testtrail.Options{}).Chain("111122223333", "us-east-1", time.Now().UTC().Add(-5*time.Hour))
+			// The fifth hour ends before now, at whatever minute the test runs.
+			start := time.Now().UTC().Add(-5*time.Hour - time.Minute)
+			offset := max(time.Second, start.Sub(start.Truncate(time.Hour)).Truncate(time.Second))
+			c := w.Trail(testtrail.Options{Offset: offset}).Chain("111122223333", "us-east-1", start)
 			c.Hours(3)
 			w.AddBucket("sink-bucket")
 			srv, err := testaws.Start(w)

@@ -256,7 +256,7 @@ func (w *wiring) nameOriginals(ctx context.Context, c *ingest.Config) error {
 	}
 	sources, err := source.ParseOriginals(w.OriginalBucket, sources)
 	if err != nil {
-		return fmt.Errorf("original-bucket: %w", err)
+		return err
 	}
 	for i, s := range sources {
 		if s.IsAccessPoint() && s.Original == "" {

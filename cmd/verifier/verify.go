@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -84,6 +86,11 @@ func (v *verifySource) Validate() error {
 			return fmt.Errorf("trail %q: not a trail's name (the last part of its ARN)", t)
 		}
 	}
+	for _, folder := range v.Except {
+		if strings.Trim(folder, "/") == "" || strings.HasPrefix(folder, "/") || strings.Contains(folder, "://") {
+			return fmt.Errorf("--except %q: must name a folder of SOURCE, such as AWSLogs/111122223333/CloudTrail/eu-west-1/", folder)
+		}
+	}
 	switch {
 	case v.Concurrency < 1 || v.Concurrency > 1024:
 		return fmt.Errorf("--concurrency %d: not from 1 to 1024", v.Concurrency)
@@ -95,8 +102,6 @@ func (v *verifySource) Validate() error {
 		return fmt.Errorf("--management-account %q: must be 12 digits", v.ManagementAccount)
 	case v.MaxFindings < 1 || v.MaxFindingsPerFolder < 1:
 		return errors.New("--max-findings, --max-findings-per-folder: must be positive")
-	case slices.Contains(v.Except, ""):
-		return errors.New("--except: must name a folder, such as AWSLogs/111122223333/CloudTrail/eu-west-1/")
 	case v.Source == "":
 		return errors.New("SOURCE is empty")
 	}
@@ -114,7 +119,14 @@ func (v *verifySource) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return &exitError{code: exitUsage, err: err, hint: "--report names a file to write, ending in .json or .txt, in a folder that is there"}
 	}
-	defer files.discard()
+	defer func() { files.discard() }()
+	if v.WriteEnded != "" {
+		f := reportFile{name: v.WriteEnded, write: writeEnded}
+		if f.tmp, err = openBeside(f.name); err != nil {
+			return &exitError{code: exitUsage, err: fmt.Errorf("--write-ended %s: %w", f.name, err), hint: "--write-ended names a file to write, in a folder that is there"}
+		}
+		files = append(files, f)
+	}
 	done, err := v.connect(ctx, a.aws, &c)
 	if err != nil {
 		return err
@@ -125,9 +137,6 @@ func (v *verifySource) Run(ctx context.Context, a *app) error {
 	stop()
 	if err != nil {
 		return verifyError(ctx, err)
-	}
-	if err := v.writeEnded(r); err != nil {
-		return &exitError{code: exitUsage, err: err}
 	}
 	r.Tool, r.Elapsed = report.Tool{Name: "trailseal verifier", Version: programVersion()}, a.now().Sub(began).Seconds()
 	if err := errors.Join(r.Text(a.stdout), files.write(r)); err != nil {
@@ -185,7 +194,7 @@ func (v *verifySource) connect(ctx context.Context, o awsapi.Options, c *verify.
 	if v.OriginalBucket != "" {
 		all, err := source.ParseOriginals([]string{v.OriginalBucket}, []source.Source{src})
 		if err != nil {
-			return nil, &exitError{code: exitUsage, err: fmt.Errorf("--original-bucket: %w", err)}
+			return nil, &exitError{code: exitUsage, err: err, hint: "verifier verify -h lists the flags"}
 		}
 		src = all[0]
 	}
@@ -276,23 +285,13 @@ func readEnded(file string) (ended.List, error) {
 }
 
 // writeEnded writes the file that acknowledges the chains that have ended.
-func (v *verifySource) writeEnded(r *report.Report) error {
-	if v.WriteEnded == "" {
-		return nil
-	}
+func writeEnded(r *report.Report, w io.Writer) error {
 	var list ended.List
 	for _, e := range r.Ends {
 		c := trail.Chain{Place: trail.Place{Organization: e.Organization, Account: e.Account, Region: e.Region}, Trail: e.Trail, HomeRegion: e.HomeRegion}
 		list = append(list, ended.EntryOf(c, e.At))
 	}
-	f, err := openBeside(v.WriteEnded)
-	if err == nil {
-		err = settle(f, v.WriteEnded, list.Write(f))
-	}
-	if err != nil {
-		return fmt.Errorf("--write-ended %s: %w", v.WriteEnded, err)
-	}
-	return nil
+	return list.Write(w)
 }
 
 func readKeys(file string) (chain.Saved, error) {

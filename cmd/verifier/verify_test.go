@@ -111,7 +111,8 @@ func readReport(t *testing.T, b []byte) *report.Report {
 	return &r
 }
 
-// checkReport demands that counts, verdict and exit code say the same.
+// checkReport demands that counts, verdict and exit code say the same, and that the
+// hours of each chain add up to those that were asked for.
 func checkReport(t *testing.T, r *report.Report, exit int) {
 	t.Helper()
 	var digests, logs report.Count
@@ -119,10 +120,27 @@ func checkReport(t *testing.T, r *report.Report, exit int) {
 		digests.Add(c.Digests)
 		logs.Add(c.Logs)
 	}
+	findings, unverified := len(r.Findings), len(r.Unverified)
+	for _, o := range r.Omitted {
+		if o.Class != "" {
+			findings += o.Count
+		} else {
+			unverified += o.Count
+		}
+	}
 	if r.Counts.Digests != digests || r.Counts.Logs != logs || r.Counts.Chains != len(r.Chains) ||
-		r.Counts.Findings != len(r.Findings) || r.Counts.Unverified != len(r.Unverified) {
+		r.Counts.Findings != findings || r.Counts.Unverified != unverified {
 		t.Errorf("counts %+v do not add up: digests %+v, logs %+v, %d chains, %d findings, %d unverified",
 			r.Counts, digests, logs, len(r.Chains), len(r.Findings), len(r.Unverified))
+	}
+	for _, c := range r.Chains {
+		var sum time.Duration
+		for _, s := range c.Covered {
+			sum += s.End.Sub(s.Start)
+		}
+		if asked := r.Requested.End.Sub(r.Requested.Start); !c.Backfill && sum != asked {
+			t.Errorf("%s %s %s: %v adds up to %s, not to %s", c.Account, c.Region, c.Trail, c.Covered, sum, asked)
+		}
 	}
 	want, code := report.Intact, exitOK
 	switch {

@@ -24,6 +24,10 @@ import (
 // cause is a wrong bucket, prefix or folder.
 var ErrNothing = errors.New("no AWSLogs/ACCOUNT/CloudTrail-Digest or CloudTrail folder found")
 
+// ErrNoMatch says that the source holds CloudTrail folders, and that none is of the
+// accounts and regions that were asked for.
+var ErrNoMatch = errors.New("no chain matches --account and --region")
+
 // Digest is the name of a digest that a listing shows.
 type Digest = chain.Ref
 
@@ -33,7 +37,7 @@ type Finder struct {
 	Objects     fetch.Objects
 	Source      source.Source
 	Concurrency int      // listings at once
-	Except      []string // prefixes of keys that are left out
+	Except      []string // folders that are left out
 	// Keep chooses places. An account's Region is "" while it is not known.
 	Keep func(trail.Place) bool
 	// Foreign is told of an object, or of a folder, that does not belong where it
@@ -88,10 +92,10 @@ func (f *Finder) unlistable(p trail.Place, folder string, err error) {
 	}
 }
 
-// IsExcepted reports whether a key is left out.
+// IsExcepted reports whether a key is left out: it lies in an excepted folder.
 func (f *Finder) IsExcepted(key string) bool {
-	for _, prefix := range f.Except {
-		if strings.HasPrefix(key, prefix) {
+	for _, folder := range f.Except {
+		if strings.HasPrefix(key, strings.TrimSuffix(folder, "/")+"/") {
 			return true
 		}
 	}

@@ -3,6 +3,7 @@ package discover
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +19,29 @@ type Found struct {
 	// Accounts and Regions are all that were seen, those that Keep left out
 	// included: they tell someone who asked for others what is there.
 	Accounts, Regions []string
+}
+
+// Absent returns why there are no places: ErrNothing, or ErrNoMatch with what is
+// there. It returns nil where there are some.
+func (f Found) Absent() error {
+	switch {
+	case len(f.Places) > 0:
+		return nil
+	case len(f.Accounts) == 0:
+		return ErrNothing
+	case len(f.Regions) == 0:
+		return fmt.Errorf("%w; accounts found: %s", ErrNoMatch, listOf(f.Accounts))
+	}
+	return fmt.Errorf("%w; accounts found: %s; regions found: %s", ErrNoMatch, listOf(f.Accounts), listOf(f.Regions))
+}
+
+// listOf names at most twenty.
+func listOf(names []string) string {
+	const most = 20
+	if len(names) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return strings.Join(names, ", ")
 }
 
 // Places finds the accounts and regions below the source. An error means that

@@ -2,6 +2,8 @@ package ingest_test
 
 import (
 	"context"
+	"fmt"
+	"io/fs"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -183,5 +185,66 @@ func TestBucketAndCopy(t *testing.T) {
 	}
 	if want := len(s.want(s.c.Issued[3].Logs...)); twice != want { // the newest waits in the copy
 		t.Errorf("%d events came twice, want %d", twice, want)
+	}
+}
+
+// Of several files that can be a log, one with the signed hash is emitted, once. What
+// the others are holds nothing back.
+func TestSecondCopyOfALog(t *testing.T) {
+	edited := func(s *site, key string) {
+		s.EditLog(trail.Object{Key: key}, func(b []byte) []byte { return append(b, ' ') })
+	}
+	denied := func(s *site, key string) {
+		s.Fail("", key, &testtrail.Fault{Err: fmt.Errorf("open: %w", fs.ErrPermission)})
+	}
+	gone := func(s *site, key string) { s.Delete("", key) }
+	same := func(*site, string) {}
+	for _, row := range []struct {
+		name          string
+		first, second func(*site, string)
+		classes       []string
+		isEmitted     bool
+		waiting       int
+	}{
+		{"both genuine", same, same, nil, true, 0},
+		{"second edited", same, edited, []string{"log-modified"}, true, 0},
+		{"first edited", edited, same, []string{"log-modified"}, true, 0},
+		{"both edited", edited, edited, []string{"log-modified", "log-modified"}, false, 0},
+		{"second denied", same, denied, nil, true, 0},
+		{"first denied", denied, same, nil, true, 0},
+		{"denied and edited", denied, edited, nil, false, 1},
+		{"second gone", same, gone, nil, true, 0},
+		{"both gone", gone, gone, []string{"log-missing"}, false, 0},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := newSite(t, 3)
+			keys, _ := s.Keys(bucket, "")
+			for _, k := range keys {
+				for _, root := range []string{"first/", "second/"} {
+					o, _ := s.Stored(bucket, k)
+					s.Put("", root+k, o)
+				}
+			}
+			log := s.c.Issued[2].Logs[1]
+			want := s.want()
+			if !row.isEmitted {
+				want = s.want(log)
+			}
+			row.first(s, "first/"+log.Key)
+			row.second(s, "second/"+log.Key)
+			src, err := source.Parse("copies")
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.cfg.Sources = []ingest.Source{{Source: src, Objects: s.World}}
+			o := s.run(t)
+			if o.Waiting != row.waiting {
+				t.Errorf("%+v", o)
+			}
+			if row.waiting == 0 {
+				s.expect(t, want, row.classes...)
+				s.once(t)
+			}
+		})
 	}
 }

@@ -29,6 +29,7 @@ type logFile struct {
 	found  discover.Digest // and where that was found
 	asked  *fetch.Answer   // what was asked for before its turn, or nil
 	sum    fetch.LogSum    // of what was read
+	proven bool            // the file at l.at has the signed hash
 
 	quarantined bool // at least in part
 }
@@ -67,20 +68,22 @@ func (l *logFile) deal(ctx context.Context) error {
 
 // readAll reads the files that can be the log, of which a copy can keep several,
 // until one has the signed hash: that one is emitted. The others are compared, too,
-// and one with another content is a finding.
+// and one with another content is a finding. Where one is emitted, another that
+// cannot be read holds nothing back.
 func (l *logFile) readAll(ctx context.Context) error {
-	type altered struct {
+	type failed struct {
 		at  trail.Object
 		sum fetch.LogSum
 		err error
 	}
 	var (
-		wrong []altered
-		good  *logFile // a copy of l, as it was when the log was emitted
+		wrong, unread []failed
+		good          *logFile // a copy of l, as it was when the log was emitted
 	)
 	places := l.source.Locate(l.Location())
 	for _, l.at = range places {
 		var err error
+		l.proven = false
 		if good == nil {
 			err = l.read(ctx)
 		} else {
@@ -90,29 +93,50 @@ func (l *logFile) readAll(ctx context.Context) error {
 		case err == nil && good == nil:
 			emitted := *l
 			good = &emitted
-		case err == nil, errors.Is(err, fs.ErrNotExist):
-		case finding.IsFact(err):
-			wrong = append(wrong, altered{l.at, l.sum, err})
-		default:
+		case err == nil:
+		case l.proven, ctx.Err() != nil: // it was not emitted as a whole
 			return err
+		case errors.Is(err, fs.ErrNotExist):
+		case finding.IsFact(err):
+			wrong = append(wrong, failed{l.at, l.sum, err})
+		default:
+			unread = append(unread, failed{l.at, l.sum, err})
 		}
 	}
 	switch {
 	case good != nil:
+		for _, u := range unread {
+			l.m.unverified.WithLabelValues(string(finding.ReasonOf(u.err))).Inc()
+			l.Worker.Log.Warn("a second copy of a log was not read", "log", u.at.String(), "error", u.err)
+		}
 		for _, w := range wrong {
 			l.at, l.sum = w.at, w.sum
-			if err := l.find(ctx, l.finding(disposition.Of(disposition.Trouble{What: disposition.Log, Err: w.err}).Class, "a second copy: ", w.err)); err != nil {
+			if err := l.altered(ctx, "a second copy: ", w.err); err != nil {
 				return err
 			}
 		}
 		l.at, l.sum = good.at, good.sum
 		return nil
+	case len(unread) > 0:
+		l.at = unread[0].at
+		return unread[0].err
 	case len(wrong) > 0:
+		for _, w := range wrong[1:] {
+			l.at, l.sum = w.at, w.sum
+			if err := l.altered(ctx, "", w.err); err != nil {
+				return err
+			}
+		}
 		l.at, l.sum = wrong[0].at, wrong[0].sum
 		return wrong[0].err
 	}
 	l.at = places[0]
 	return fs.ErrNotExist
+}
+
+// altered reports that the file at l.at is not the log.
+func (l *logFile) altered(ctx context.Context, which string, why error) error {
+	return l.find(ctx, l.finding(disposition.Of(disposition.Trouble{What: disposition.Log, Err: why}).Class, which, why))
 }
 
 // quarantine reports a log that will not be emitted.
@@ -193,6 +217,7 @@ func (l *logFile) readHeld(ctx context.Context, n int) (err error) {
 	if err != nil {
 		return err
 	}
+	l.proven = true
 	l.m.stage("fetch", l.Now().Sub(began))
 	began = l.Now()
 	defer func() { l.m.stage("emit", l.Now().Sub(began)) }()
@@ -230,6 +255,7 @@ func (l *logFile) readLarge(ctx context.Context) error {
 	if err := l.Check(l.sum.Sum); err != nil {
 		return err
 	}
+	l.proven = true
 	return l.lines(ctx, &part{size: partBytes, lineMaker: new(lineMaker)}, func(s *trail.Splitter) error {
 		_, _, err := inflate.Copy(s, stored.Reader(), o)
 		return err

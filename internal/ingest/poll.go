@@ -36,7 +36,7 @@ func (w *Worker) pollAll(ctx context.Context, s *feed) error {
 			return ctx.Err()
 		case errors.Is(err, ErrHalt):
 			return ErrHalt
-		case w.Once && (err == nil || try+1 >= onceTries || errors.Is(err, discover.ErrNothing)):
+		case w.Once && (err == nil || try+1 >= onceTries || errors.Is(err, discover.ErrNothing) || errors.Is(err, discover.ErrNoMatch)):
 			return nil
 		case err != nil:
 			w.Log.Warn("source cannot be listed", "source", s.Name, "error", err)
@@ -71,7 +71,7 @@ func (w *Worker) poll(ctx context.Context, s *feed) error {
 	l.tellFilters(found)
 	places := found.Places
 	if len(places) == 0 && l.err == nil {
-		return discover.ErrNothing
+		return found.Absent()
 	}
 	g := new(errgroup.Group)
 	g.SetLimit(listingsAtOnce)

@@ -58,8 +58,8 @@ func (s Source) Try(ctx context.Context) ([]Result, []string) {
 	}
 	found, err := finder.Places(ctx)
 	places := found.Places
-	if err == nil && len(places) == 0 {
-		err = discover.ErrNothing
+	if err == nil {
+		err = found.Absent()
 	}
 	if err != nil {
 		return []Result{s.failed(err, listBucket)}, nil

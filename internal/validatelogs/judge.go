@@ -30,6 +30,8 @@ type candidate struct {
 func newCandidate(file fetch.File, err error) candidate {
 	c := candidate{digest: file.Digest, meta: file.Meta, err: err}
 	switch {
+	case errors.Is(err, finding.ErrContainer): // the reference does not look into a broken container
+		c.digest = nil
 	case file.Digest != nil:
 		c.says = stated(file.Digest)
 	case file.Body != nil:

@@ -91,6 +91,13 @@ func TestRun(t *testing.T) {
 			err: "Log file\t{2.0}\tINVALID: invalid format\n\n",
 		},
 		{
+			name: "data after a digest", tamper: func(s *scene) {
+				s.Edit(s.request.Bucket, s.chain.Issued[2].Key, func(o *testtrail.Stored) { o.Body = append(o.Body, "more"...) })
+			},
+			out: found + "3/4 digest files valid, 1/4 digest files INVALID\n4/4 log files valid\n",
+			err: "Digest file\t{2}\tINVALID: invalid format\n\n",
+		},
+		{
 			name: "digest deleted", tamper: func(s *scene) { s.Delete(s.request.Bucket, s.chain.Issued[2].Key) },
 			out: found + "3/4 digest files valid, 1/4 digest files INVALID\n4/4 log files valid\n",
 			err: "Digest file\t{2}\tINVALID: not found\n\n",

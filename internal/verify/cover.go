@@ -37,7 +37,12 @@ func (r *run) cover() {
 		}
 		for _, hole := range c.holes(begin, due) {
 			if hole.End.Equal(due.UTC()) && !hole.Start.Before(c.newest.UTC()) {
-				r.end(c, hole, ends)
+				if r.mayGoOn(c) {
+					r.notDue = true
+					c.filled.add(hole.Start, hole.End, report.NotDue)
+				} else {
+					r.end(c, hole, ends)
+				}
 				continue
 			}
 			c.filled.add(hole.Start, hole.End, report.Uncovered)
@@ -52,6 +57,12 @@ func (r *run) cover() {
 		}
 	}
 	r.reportEnds(ends)
+}
+
+// mayGoOn reports whether the next digest of a chain is not late yet: the grace
+// counts from the end of its hour.
+func (r *run) mayGoOn(c *strands) bool {
+	return c.newest.Add(window).After(r.cfg.Now.Add(-r.cfg.Grace))
 }
 
 // holes returns the stretches of time that nothing says anything about.

@@ -13,14 +13,14 @@ import (
 // by name, and do not have a proven digest. What was not listed or not read is not
 // called absent.
 func (r *run) expect(found discover.Found) {
-	for _, a := range union(r.cfg.ExpectAccounts, r.cfg.Accounts) {
+	for _, a := range union(r.cfg.Accounts, r.cfg.ExpectAccounts) {
 		if !r.has(a, "", "") {
-			r.absent(a, "", r.unmatched("account", a, found.Accounts))
+			r.absent(finding.Subject{Account: a}, unmatched("account", a, r.cfg.Accounts, found.Accounts))
 		}
 	}
 	for _, region := range r.cfg.Regions {
 		if !r.has("", region, "") {
-			r.absent("", region, r.unmatched("region", region, found.Regions))
+			r.absent(finding.Subject{Region: region}, unmatched("region", region, r.cfg.Regions, found.Regions))
 		}
 	}
 	accounts := r.cfg.ExpectAccounts
@@ -31,27 +31,32 @@ func (r *run) expect(found discover.Found) {
 	}
 	for _, region := range r.cfg.ExpectRegions {
 		if len(accounts) == 0 {
-			r.absent("", region, "no account has digests for the expected region")
+			r.absent(finding.Subject{Region: region}, "no account has digests for the expected region")
 		}
 		for _, a := range accounts {
 			if r.has(a, "", "") && !r.has(a, region, "") {
-				r.absent(a, region, "the account does not have digests for the expected region")
+				r.absent(finding.Subject{Account: a, Region: region}, "the account does not have digests for the expected region")
 			}
 		}
 	}
-	for _, name := range union(r.cfg.ExpectTrails, r.cfg.Trails) {
+	for _, name := range union(r.cfg.Trails, r.cfg.ExpectTrails) {
 		if !r.has("", "", name) {
-			r.absent("", "", r.unmatched("trail", name, r.trails()))
+			r.absent(finding.Subject{Trail: name}, unmatched("trail", name, r.cfg.Trails, r.trails()))
 		}
 	}
 }
 
-// unmatched says that nothing proven has a name that was asked for or expected.
-func (r *run) unmatched(what, name string, found []string) string {
+// unmatched says that no proven chain has a name that was asked for or is
+// expected.
+func unmatched(what, name string, asked, found []string) string {
+	flag := "--" + what
+	if !slices.Contains(asked, name) {
+		flag = "--expect-" + what
+	}
 	if slices.Contains(found, name) {
 		return fmt.Sprintf("no digest of the %s %s is proven", what, name)
 	}
-	return fmt.Sprintf("no chain matches --%s %s; %ss found: %s", what, name, what, listOf(found))
+	return fmt.Sprintf("no chain matches %s %s; %ss found: %s", flag, name, what, listOf(found))
 }
 
 // has reports whether a chain of the account, region and trail is proven, or may
@@ -96,10 +101,11 @@ func union(a, b []string) []string {
 	return u
 }
 
-func (r *run) absent(account, region, why string) {
+// absent reports that an account, a region or a trail does not have proven digests.
+func (r *run) absent(s finding.Subject, why string) {
+	s.Bucket, s.Time = r.cfg.Source.Signed(), r.cfg.Start.UTC()
 	r.find(finding.Finding{
-		Class: finding.Coverage, Detail: why,
-		Subject:  finding.Subject{Account: account, Region: region, Bucket: r.cfg.Source.Signed(), Time: r.cfg.Start.UTC()},
+		Class: finding.Coverage, Detail: why, Subject: s,
 		Evidence: finding.Evidence{From: r.cfg.Start.UTC(), To: r.cfg.End.UTC()},
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/pkg/chain"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -140,9 +141,10 @@ func (r *run) listNames(ctx context.Context, s *scope) (all []*names, complete b
 			r.doubt(ctx, subject(trail.Chain{Place: p.Place}, trail.Object{Bucket: r.cfg.Source.Signed(), Key: p.Folders(trail.DigestFolder)[0]}, r.cfg.Start), err, 0)
 			continue
 		}
+		s.named[p.Place] = seen > 0
 		if seen == 0 && len(r.cfg.Trails) == 0 {
 			s.told[p.Place] = true
-			r.absent(p.Account, p.Region, "the digest folder does not hold a digest")
+			r.absent(finding.Subject{Account: p.Account, Region: p.Region}, "the digest folder does not hold a digest")
 		}
 	}
 	for _, n := range byTrail {

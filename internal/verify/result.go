@@ -81,7 +81,7 @@ func (r *run) skipped() (all []string) {
 // hint adds to the first digest-moved finding what a replica needs: where no
 // digest lies in the bucket that it was signed for, and all were signed for one.
 func (r *run) hint(out *report.Report) {
-	if r.cfg.Source.IsCopy() || r.cfg.Source.Original != "" || r.trusted.Load() || len(r.movedFrom) != 1 {
+	if r.cfg.Source.IsCopy() || r.trusted.Load() || len(r.movedFrom) != 1 {
 		return
 	}
 	i := slices.IndexFunc(out.Findings, func(f finding.Finding) bool { return f.Class == finding.DigestMoved })

@@ -349,3 +349,30 @@ func TestPlantedWhereTheChainWas(t *testing.T) {
 		t.Errorf("%+v\n%s", r.Counts, s.summary(r))
 	}
 }
+
+// Where every digest of the range is spoilt, the logs of these hours are told, too.
+func TestAllDigestsOfTheRangeSpoilt(t *testing.T) {
+	s := newSite(testtrail.Options{}, 3)
+	s.expect(t, "")
+	for _, d := range s.c.Issued[1:] {
+		s.Edit(bucket, d.Key, func(o *testtrail.Stored) { o.Body = testtrail.Gzip([]byte("{}")) })
+	}
+	s.expect(t, "UNVERIFIED no-signature l1.0\nUNVERIFIED no-signature l2.0\n"+ // the third hour is not yet due
+		"digest-corrupt d1\ndigest-corrupt d2\ndigest-corrupt d3")
+}
+
+// The grace counts from the end of the hour for which a digest is due. What that
+// digest could still list is not judged before.
+func TestGraceOfTheNextDigest(t *testing.T) {
+	s := newSite(testtrail.Options{}, 4)
+	late := s.c.Now().Add(time.Hour + s.cfg.Grace)
+	planted, _ := s.c.Deliver(s.c.Now().Add(10*time.Minute), s.Log(1))
+	s.cfg.Now, s.cfg.End = late.Add(-time.Second), late.Add(-time.Second)
+	if r := s.expect(t, ""); r.AskAgain == nil || !r.AskAgain.Start.Before(s.c.Now()) {
+		t.Errorf("ask again %+v", r.AskAgain)
+	}
+	s.cfg.Now, s.cfg.End = late, late
+	s.expect(t, "coverage 04:08-05:08")
+	s.c.Hours(2)
+	s.expect(t, "log-unlisted "+planted.Key)
+}

@@ -25,6 +25,7 @@ type scope struct {
 	walked         map[uint64]*strands // the digests that were walked, with their chain; nil where none is
 	unread         map[trail.Place]bool
 	unreadBackfill timeline
+	named          map[trail.Place]bool // listings show names of digests there
 	told           map[trail.Place]bool // it was reported that no digest covers the place
 	read           extent               // the digests that were read so far
 	seed           maphash.Seed
@@ -81,7 +82,7 @@ func (r *run) scope(ctx context.Context, s scope) error {
 	s.seed, s.sites = maphash.MakeSeed(), new(sites)
 	s.listed = newListedSet(s.seed)
 	s.claimed, s.walked = map[uint64]struct{}{}, map[uint64]*strands{}
-	s.unread, s.told = map[trail.Place]bool{}, map[trail.Place]bool{}
+	s.unread, s.told, s.named = map[trail.Place]bool{}, map[trail.Place]bool{}, map[trail.Place]bool{}
 	s.read = extent{lower: r.cfg.Start, upper: r.cfg.End.Add(lookAhead)}
 	var all []*names
 	all, s.isComplete = r.listNames(ctx, &s)

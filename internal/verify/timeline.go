@@ -28,7 +28,7 @@ func (t *timeline) add(start, end time.Time, s report.State) {
 
 const nStates = 9
 
-// states lists the states by weight: where segments overlap, the heaviest is
+// states lists all states by weight: where segments overlap, the heaviest is
 // shown, which is what is wrong.
 func states() [nStates]report.State {
 	return [...]report.State{

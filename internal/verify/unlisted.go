@@ -302,6 +302,7 @@ const (
 	absent  standing = iota // the chain had not begun, or its end is acknowledged
 	over                    // the chain has ended, which is reported as such
 	off                     // logging or validation was off
+	pending                 // the next digest can still arrive, and list it
 	proven                  // the chain is proven around the time
 	inDoubt                 // some digest of the time is missing, wrong, not read, or still to come
 )
@@ -327,7 +328,7 @@ func (u *unlisted) judge(p trail.Place, o trail.Object, stamp, last time.Time) {
 		why = "a backfill digest of that time was not read"
 	}
 	switch {
-	case count[off] > 0:
+	case count[off] > 0, count[pending] > 0:
 	case !s.isComplete && count[inDoubt] == 0:
 		u.doubt(p, o, stamp, "a digest folder of the account and region was not listed")
 	case count[inDoubt] > 0:
@@ -402,10 +403,15 @@ func (u *unlisted) standing(c *strands, stamp, last time.Time) (standing, string
 	case !c.began.IsZero() && !stamp.Add(edge).After(c.began.Add(-window)):
 		return absent, ""
 	case !stamp.Before(c.newest.Add(slot)) && u.r.due().After(c.newest):
-		if unproven := c.filled.within(stamp, stamp.Add(time.Second)); len(unproven) > 0 {
-			return inDoubt, "the digest of its hour is " + string(unproven[0].State)
+		// Where names that are not proven fill the hours after the last proven
+		// digest, these hours are not told as the end of the chain.
+		if filled := c.filled.within(stamp.Add(-edge), stamp.Add(1)); len(filled) > 0 {
+			return inDoubt, fmt.Sprintf("the digest of %s is %s", between(filled[0].Start, filled[0].End), filled[0].State)
 		}
-		if u.r.isAcknowledged(c) {
+		switch {
+		case u.r.mayGoOn(c):
+			return pending, ""
+		case u.r.isAcknowledged(c):
 			return absent, ""
 		}
 		return over, ""
@@ -459,10 +465,13 @@ func (u *unlisted) conclude() {
 	}) {
 		t := u.coverage[p]
 		why := "log files, and no digest chain: is log file validation switched on?"
-		if len(u.chainsOf(p)) > 0 {
+		switch {
+		case len(u.chainsOf(p)) > 0:
 			why = "log files in a time for which the place has no digest chain: is log file validation switched on?"
+		case u.scope.named[p]:
+			why = "log files, and none of the digests in their place is proven"
 		}
-		u.r.absent(p.Account, p.Region, fmt.Sprintf("%s (%s, %s; the first is %s)", why, objects(t.count), between(t.from, t.until), t.first))
+		u.r.absent(finding.Subject{Account: p.Account, Region: p.Region}, fmt.Sprintf("%s (%s, %s; the first is %s)", why, objects(t.count), between(t.from, t.until), t.first))
 	}
 }
 

@@ -63,7 +63,7 @@ type Config struct {
 
 	Accounts, Regions, Trails                   []string // only these; empty: all
 	ExpectAccounts, ExpectRegions, ExpectTrails []string // their absence is a finding
-	Except                                      []string // prefixes of keys that are left out
+	Except                                      []string // folders that are left out, with or without a slash at the end
 	Ended                                       ended.List
 	AllFolders                                  bool // list the day folders outside of the range, too
 	NoLogs, NoUnlisted, StayInside              bool
