@@ -244,3 +244,23 @@ func TestClock(t *testing.T) {
 	s.cfg.Now = s.c.Issued[4].End.Add(30 * time.Minute)
 	s.expect(t, "UNVERIFIED clock d5\nUNVERIFIED clock d6")
 }
+
+// The log folders of days outside of the range are listed on request.
+func TestAllFolders(t *testing.T) {
+	for _, all := range []bool{false, true} {
+		s := newSite(testtrail.Options{}, 24*12)
+		s.cfg.Now = s.c.Now().Add(48 * time.Hour)
+		s.cfg.Start, s.cfg.End, s.cfg.AllFolders = day.Add(30*time.Hour), day.Add(34*time.Hour), all
+		k := trail.LogKey{Place: s.c.Place(), Stamp: day.Add(32 * time.Hour), Day: day.AddDate(0, 0, 8), Unique: "abcdefghijklmnop"}
+		s.Put(bucket, k.String(), testtrail.Stored{Body: testtrail.Gzip(s.Log(1))})
+		odd := s.c.Place().Folder(trail.LogFolder) + "2025/7/x"
+		s.Put(bucket, odd, testtrail.Stored{Body: []byte("x")})
+		want := ""
+		if all {
+			want = "foreign-object " + odd + "\nlog-unlisted " + k.String()
+		}
+		if got := s.summary(s.run(t)); got != want {
+			t.Errorf("all folders %t: %s", all, got)
+		}
+	}
+}

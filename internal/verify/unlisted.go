@@ -56,8 +56,12 @@ func (r *run) listLogs(ctx context.Context, p discover.Place, folder string) *lo
 		}
 	}
 	var parts sync.WaitGroup
-	parts.Go(func() { r.listDays(ctx, l, send) })
-	parts.Go(func() { r.listOdd(ctx, l, send) })
+	if r.cfg.AllFolders {
+		parts.Go(func() { r.listAll(ctx, l, send) })
+	} else {
+		parts.Go(func() { r.listDays(ctx, l, send) })
+		parts.Go(func() { r.listOdd(ctx, l, send) })
+	}
 	go func() {
 		parts.Wait()
 		close(l.found)
@@ -65,14 +69,20 @@ func (r *run) listLogs(ctx context.Context, p discover.Place, folder string) *lo
 	return l
 }
 
+// listAll sends every object of the folder.
+func (r *run) listAll(ctx context.Context, l *logObjects, send func(foundObject) error) {
+	for o, err := range r.cfg.Fetcher.Objects.List(ctx, r.cfg.Source.Signed(), l.folder, "") {
+		if send(foundObject{Object: o, isOdd: err == nil && !inDay(o.Key[len(l.folder):]), err: err}) != nil || err != nil {
+			return
+		}
+	}
+}
+
 // listDays sends the objects in the folders of days.
 func (r *run) listDays(ctx context.Context, l *logObjects, send func(foundObject) error) {
 	root := strings.TrimSuffix(l.folder, l.place.Folder(trail.LogFolder))
-	first, past := "", l.folder+"9999/"
-	if !r.cfg.AllFolders {
-		first = root + logBefore(l.place.Place, r.cfg.Start, -1)
-		past = root + logBefore(l.place.Place, r.cfg.End.Add(time.Minute), 1)
-	}
+	first := root + logBefore(l.place.Place, r.cfg.Start, -1)
+	past := root + logBefore(l.place.Place, r.cfg.End.Add(time.Minute), 1)
 	for o, err := range r.cfg.Fetcher.Objects.List(ctx, r.cfg.Source.Signed(), l.folder, first) {
 		switch {
 		case err == nil && o.Key >= past:
