@@ -12,7 +12,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -162,14 +161,14 @@ func (w *wiring) worker(ctx context.Context) (ingest.Config, error) {
 	c := ingest.Config{
 		Accounts: w.Account, Regions: w.Region, Trails: w.Trail, Grace: time.Duration(w.Grace), Poll: time.Duration(w.Poll),
 		Memory: int64(w.Memory), Concurrency: w.Concurrency, Raw: w.Format == "raw", Once: w.Once, Halt: w.OnFinding == "halt",
-		Now: w.now, Log: w.logger(w.config), Management: w.management(),
+		Now: w.now, Log: w.logger(w.config),
 	}
 	c.Metrics = ingest.NewMetrics(w.metrics())
 	var err error
 	if c.Since, err = when.Time(w.Since, w.now()); err != nil {
 		return c, fmt.Errorf("since: %w", err)
 	}
-	steps := []func(context.Context, *ingest.Config) error{w.sources, w.keys, w.nameOriginals, w.sinks, w.findings, w.store, w.openQueues}
+	steps := []func(context.Context, *ingest.Config) error{w.sources, w.keys, w.nameOriginals, w.nameManagement, w.sinks, w.findings, w.store, w.openQueues}
 	for _, step := range steps {
 		if err := step(ctx, &c); err != nil {
 			return c, err
@@ -272,34 +271,22 @@ func (w *wiring) nameOriginals(ctx context.Context, c *ingest.Config) error {
 	return nil
 }
 
-// management returns who tells the management account of an organization: the
+// nameManagement says who tells the management account of an organization: the
 // setting or, where the worker may ask, AWS Organizations.
-func (w *wiring) management() func(context.Context, string) string {
+func (w *wiring) nameManagement(ctx context.Context, c *ingest.Config) error {
 	if w.ManagementAccount != "" {
-		return func(context.Context, string) string { return w.ManagementAccount }
-	}
-	if !slices.ContainsFunc(w.Source, func(s string) bool { return strings.HasPrefix(s, "s3:") || strings.HasPrefix(s, "arn:") }) {
+		c.Management = func(context.Context, string) string { return w.ManagementAccount }
 		return nil
 	}
-	ask := sync.OnceValues(func() (string, string) {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		client, err := w.forSources(ctx)
-		if err != nil {
-			return "", ""
-		}
-		id, account, err := client.CloudTrail().Management(ctx)
-		if err != nil {
-			return "", ""
-		}
-		return id, account
-	})
-	return func(_ context.Context, organization string) string {
-		if id, account := ask(); id == organization {
-			return account
-		}
-		return ""
+	if !slices.ContainsFunc(c.Sources, func(s ingest.Source) bool { return !s.IsCopy() }) {
+		return nil // a copy is read without AWS
 	}
+	client, err := w.forSources(ctx)
+	if err != nil {
+		return err
+	}
+	c.Management = client.CloudTrail().ManagementAccounts()
+	return nil
 }
 
 func (w *wiring) keys(ctx context.Context, c *ingest.Config) error {

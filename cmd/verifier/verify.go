@@ -9,7 +9,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/trailseal/trailseal/internal/awsapi"
@@ -245,29 +244,15 @@ func (v *verifySource) connect(ctx context.Context, o awsapi.Options, c *verify.
 const sourceHint = "SOURCE is a folder, s3://bucket[/prefix], or the ARN or alias of an access point"
 
 // management returns who tells the management account of an organization: the flag
-// or, where the caller may ask, AWS Organizations. It is asked at most once.
+// or, where the caller may ask, AWS Organizations.
 func (v *verifySource) management(client *awsapi.Client) func(context.Context, string) string {
-	if v.ManagementAccount != "" {
+	switch {
+	case v.ManagementAccount != "":
 		return func(context.Context, string) string { return v.ManagementAccount }
-	}
-	if client == nil {
+	case client == nil:
 		return nil
 	}
-	ask := sync.OnceValues(func() (string, string) {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		id, account, err := client.CloudTrail().Management(ctx)
-		if err != nil {
-			return "", ""
-		}
-		return id, account
-	})
-	return func(_ context.Context, organization string) string {
-		if id, account := ask(); id == organization {
-			return account
-		}
-		return ""
-	}
+	return client.CloudTrail().ManagementAccounts()
 }
 
 // readEnded reads the file of acknowledged ends.

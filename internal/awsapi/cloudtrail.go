@@ -133,6 +133,30 @@ func (c *CloudTrail) Management(ctx context.Context) (organization, account stri
 	return *out.Organization.Id, aws.ToString(out.Organization.MasterAccountId), nil
 }
 
+// managementTimeout bounds how long a run waits for AWS Organizations.
+const managementTimeout = 10 * time.Second
+
+// ManagementAccounts returns a function that tells the management account of an
+// organization, if that is the caller's own and the caller may ask, else "". AWS
+// Organizations is asked at most once, when the function is first called.
+func (c *CloudTrail) ManagementAccounts() func(ctx context.Context, organization string) string {
+	ask := sync.OnceValues(func() (id, account string) {
+		ctx, cancel := context.WithTimeout(context.Background(), managementTimeout)
+		defer cancel()
+		id, account, err := c.Management(ctx)
+		if err != nil {
+			return "", ""
+		}
+		return id, account
+	})
+	return func(_ context.Context, organization string) string {
+		if id, account := ask(); id == organization {
+			return account
+		}
+		return ""
+	}
+}
+
 // in returns the client of a region.
 func (c *CloudTrail) in(region string) (*cloudtrail.Client, error) {
 	if region == "" {
