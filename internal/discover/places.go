@@ -115,10 +115,13 @@ func (f *Finder) merge(places []Place) []Place {
 // regions returns the places of an account, and the regions that it has folders
 // of, asked for or not.
 func (f *Finder) regions(ctx context.Context, account trail.Place) (places []Place, all []string) {
-	var digests, logs map[string]bool
+	var (
+		digests, logs map[string]bool
+		isListed      bool // the digest folder
+	)
 	var wait sync.WaitGroup // one listing after the other would take twice as long
-	wait.Go(func() { digests = f.regionsOf(ctx, account, trail.DigestFolder) })
-	wait.Go(func() { logs = f.regionsOf(ctx, account, trail.LogFolder) })
+	wait.Go(func() { digests, isListed = f.regionsOf(ctx, account, trail.DigestFolder) })
+	wait.Go(func() { logs, _ = f.regionsOf(ctx, account, trail.LogFolder) })
 	wait.Wait()
 	for _, of := range []map[string]bool{digests, logs} {
 		for region := range of {
@@ -127,7 +130,8 @@ func (f *Finder) regions(ctx context.Context, account trail.Place) (places []Pla
 	}
 	all = distinct(all)
 	for _, region := range all {
-		p := Place{Place: account, Digests: digests[region], Logs: logs[region], Roots: []string{""}}
+		// Where the folder of the regions cannot be listed, one of them may be.
+		p := Place{Place: account, Digests: digests[region] || !isListed, Logs: logs[region], Roots: []string{""}}
 		p.Region = region
 		if f.keep(p.Place) {
 			places = append(places, p)
@@ -136,18 +140,19 @@ func (f *Finder) regions(ctx context.Context, account trail.Place) (places []Pla
 	return places, all
 }
 
-// regionsOf returns the regions that an account has folders of one kind of.
-func (f *Finder) regionsOf(ctx context.Context, account trail.Place, kind string) map[string]bool {
-	found := map[string]bool{}
+// regionsOf returns the regions that an account has folders of one kind of, and
+// whether all could be listed.
+func (f *Finder) regionsOf(ctx context.Context, account trail.Place, kind string) (found map[string]bool, isListed bool) {
+	found = map[string]bool{}
 	folder := account.Regions(kind)
 	if f.IsExcepted(folder) {
-		return found
+		return found, true
 	}
 	for o, err := range f.Objects.Children(ctx, f.Source.Signed(), folder) {
 		switch {
 		case err != nil:
 			f.unlistable(account, folder, err)
-			return found
+			return found, false
 		case f.IsExcepted(o.Key), o.Key == folder:
 		case !IsFolder(o, folder):
 			f.foreign(account, o, "directly below the folder of the regions")
@@ -157,7 +162,7 @@ func (f *Finder) regionsOf(ctx context.Context, account trail.Place, kind string
 			found[base(o.Key)] = true
 		}
 	}
-	return found
+	return found, true
 }
 
 // keep reports whether a place is asked for: by Keep, and by a source prefix

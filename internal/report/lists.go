@@ -168,6 +168,6 @@ func (r *Report) remarks(b io.Writer) {
 	}
 	if a := r.AskAgain; a != nil {
 		from, to := stamp(a.Start), stamp(a.End)
-		fmt.Fprintf(b, "not yet judged: ask again from %s to %s: --start-time %s --end-time %s\n", from, to, from, to)
+		fmt.Fprintf(b, "not everything is judged yet; ask again later with --start-time %s --end-time %s\n", from, to)
 	}
 }

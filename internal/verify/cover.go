@@ -21,9 +21,7 @@ import (
 // is a coverage finding; an earlier one, too, until it is acknowledged.
 func (r *run) cover() {
 	due := r.due()
-	if due.Before(r.cfg.End) {
-		r.notDue = true
-	}
+	r.notDue = len(r.chains) == 0 && due.Before(r.cfg.End)
 	ends := map[trailEnd][]*strands{}
 	for _, c := range r.chains {
 		if c.name.Backfill || c.isSilent {
@@ -38,7 +36,6 @@ func (r *run) cover() {
 		for _, hole := range c.holes(begin, due) {
 			if hole.End.Equal(due.UTC()) && !hole.Start.Before(c.newest.UTC()) {
 				if r.mayGoOn(c) {
-					r.notDue = true
 					c.filled.add(hole.Start, hole.End, report.NotDue)
 				} else {
 					r.end(c, hole, ends)

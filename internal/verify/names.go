@@ -117,10 +117,6 @@ func (r *run) listNames(ctx context.Context, s *scope) (all []*names, complete b
 	byTrail, regions := map[string]*names{}, map[string]string{}
 	complete = true
 	for _, p := range s.places {
-		r.mu.Lock()
-		isHidden := r.hidden[trail.Place{Organization: p.Organization, Account: p.Account}]
-		r.mu.Unlock()
-		complete = complete && !isHidden
 		if !p.Digests {
 			continue
 		}

@@ -264,3 +264,29 @@ func TestAllFolders(t *testing.T) {
 		}
 	}
 }
+
+// A range without any digest is not nothing: the chain began later, or its digests
+// are gone.
+func TestRangeWithoutDigests(t *testing.T) {
+	s := newSite(testtrail.Options{}, 48)
+	s.cfg.Start, s.cfg.End, s.cfg.Now = day.AddDate(-6, 0, 0), day.AddDate(-6, 0, 1), s.c.Now().Add(48*time.Hour)
+	if r := s.expect(t, ""); len(r.Began) != 1 || !r.Began[0].At.Equal(s.c.Issued[0].End) {
+		t.Errorf("began %+v", r.Began)
+	}
+	s.cfg.Start, s.cfg.End = day.Add(10*time.Hour), day.Add(14*time.Hour)
+	for _, d := range s.c.Issued[5:30] {
+		s.Delete(bucket, d.Key)
+		for _, l := range d.Logs {
+			s.Delete(l.Bucket, l.Key)
+		}
+	}
+	if got := s.summary(s.run(t)); got != "digest-missing d10\ndigest-missing d11\ndigest-missing d12\ndigest-missing d13\ndigest-missing d14" {
+		t.Errorf("got\n%s", got)
+	}
+	for _, d := range s.c.Issued[:5] {
+		s.Delete(bucket, d.Key)
+	}
+	if got := s.summary(s.run(t)); got != "coverage 10:00-14:00" {
+		t.Errorf("without anything before, got\n%s", got)
+	}
+}

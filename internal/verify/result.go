@@ -20,7 +20,9 @@ func (r *run) report() *report.Report {
 	}
 	for _, c := range slices.Concat(r.chains, r.unproven) {
 		if !c.isSilent {
-			out.Chains = append(out.Chains, r.row(c))
+			row := r.row(c)
+			r.notDue = r.notDue || slices.ContainsFunc(row.Covered, func(s report.Segment) bool { return s.State == report.NotDue })
+			out.Chains = append(out.Chains, row)
 		}
 	}
 	slices.SortFunc(out.Chains, func(a, b report.Chain) int {

@@ -3,7 +3,6 @@ package verify
 import (
 	"context"
 	"hash/maphash"
-	"time"
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/report"
@@ -121,13 +120,18 @@ func (r *run) walkNames(ctx context.Context, s *scope, all []*names) error {
 		if err := w.passBegun(ctx, s.read); err != nil {
 			return err
 		}
-		if len(w.chains) == 0 && len(n.between(time.Time{}, s.read.lower)) == 0 {
+		if len(w.chains) == 0 && len(n.between(s.read.lower, s.read.upper)) == len(n.all) {
 			w.finish(ctx)
 			r.keepUnproven(w) // there may be very many
 			all[i] = nil
 			continue
 		}
 		s.walks = append(s.walks, w)
+	}
+	for _, w := range s.walks {
+		if err := w.lookUp(ctx, s.read); err != nil {
+			return err
+		}
 	}
 	for _, w := range s.walks {
 		if err := w.lookBack(ctx, s.read); err != nil {

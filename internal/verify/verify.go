@@ -29,7 +29,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -151,7 +150,6 @@ type run struct {
 	gaps       []*gap
 	used       map[string]digest.Key // keys that verified something, by region and fingerprint
 	siblings   map[string]bool       // CloudTrail's other folders: whether a digest lists a file of it
-	hidden     map[trail.Place]bool  // accounts whose digest folder was not listed
 	movedFrom  map[string]int        // digests that were signed for another bucket, by that bucket
 	began      []report.ChainEnd
 	ended      []report.ChainEnd
@@ -165,7 +163,7 @@ func newRun(ctx context.Context, c Config) *run {
 	r := &run{
 		cfg: c, keys: chain.NewKeyring(c.Keys, c.Start, c.End, time.Now), collect: report.NewCollector(c.Limits),
 		logs: fetch.NewWorkers(c.Concurrency), logCtx: ctx,
-		used: map[string]digest.Key{}, siblings: map[string]bool{}, hidden: map[trail.Place]bool{}, movedFrom: map[string]int{},
+		used: map[string]digest.Key{}, siblings: map[string]bool{}, movedFrom: map[string]int{},
 	}
 	// What is read is named as it was signed, wherever it lies.
 	objects := *c.Fetcher
@@ -180,11 +178,6 @@ func newRun(ctx context.Context, c Config) *run {
 		Unlistable: func(p trail.Place, folder trail.Object, err error) {
 			r.unsearched.Store(true)
 			r.doubt(ctx, subject(trail.Chain{Place: p}, folder, c.Start), err, 0)
-			if p.Account != "" && strings.Contains(folder.Key, "/"+trail.DigestFolder+"/") {
-				r.mu.Lock()
-				defer r.mu.Unlock()
-				r.hidden[trail.Place{Organization: p.Organization, Account: p.Account}] = true
-			}
 		},
 		Sibling: func(folder trail.Object) {
 			r.mu.Lock()

@@ -77,6 +77,31 @@ func (w *walk) passBegun(ctx context.Context, e extent) error {
 	return ctx.Err()
 }
 
+// lookUp reads names above an extent, oldest first, until one is trusted, where the
+// extent itself does not show a chain: the range may lie before the chain's
+// beginning, or all of its digests may be gone from the range.
+func (w *walk) lookUp(ctx context.Context, e extent) error {
+	if len(w.chains) > 0 || w.scope.isWalkedInto(w.names) {
+		return nil
+	}
+	w.ahead.onPassed = w.passed(ctx, e)
+	above := w.names.between(e.upper, latest)
+	for i := len(above) - 1; i >= 0 && len(w.chains) == 0 && ctx.Err() == nil; i-- {
+		w.ahead.begin(ctx, above[i:i+1], 1)
+		if ref, ok := w.take(ctx); ok {
+			w.strand(ctx, nil, ref, nil, e)
+		}
+		w.ahead.stop()
+		if w.unread != nil && finding.ReasonOf(w.unread.Verdict.Err) != finding.NoSignature {
+			break
+		}
+	}
+	return ctx.Err()
+}
+
+// latest is later than any digest.
+var latest = time.Unix(1<<43, 0)
+
 // lookBack reads names below an extent, newest first, until it is known what came
 // before each chain: whether logging was off before a starting digest, or which
 // hours are missing before a broken strand. A trail without any chain so far may
