@@ -47,6 +47,7 @@ func (n name) site() int      { return int(n & (1<<siteBits - 1)) }
 type names struct {
 	trail    trail.Chain // without account, region and prefix
 	sites    *sites      // of the scope
+	searched int         // so many of the sites were listed for every trail
 	all      []name      // newest first
 	isSilent bool        // nothing is reported: the trail was not asked for
 }
@@ -56,6 +57,16 @@ func (n *names) ref(at name) chain.Ref {
 	c := n.trail
 	c.Place = s.place
 	return chain.Ref{DigestKey: c.Digest(at.end()), Bucket: s.bucket}
+}
+
+// isListed reports whether a site was listed for every trail.
+func (n *names) isListed(at site) bool { return slices.Contains((*n.sites)[:n.searched], at) }
+
+// add adds names. Slices that between returned before do not change.
+func (n *names) add(more []name) {
+	all := slices.Concat(n.all, more)
+	slices.SortFunc(all, func(a, b name) int { return cmp.Compare(b, a) })
+	n.all = slices.Compact(all)
 }
 
 // has reports whether a listing shows a digest that ends at exactly that time.
@@ -127,6 +138,7 @@ func (r *run) listNames(ctx context.Context, s *scope) (all []*names, complete b
 		}
 	}
 	for _, n := range byTrail {
+		n.searched = len(s.sites)
 		n.isSilent = !isWanted(r.cfg.Trails, n.trail.Trail)
 		if n.isSilent && r.cfg.NoUnlisted || len(n.all) == 0 {
 			continue

@@ -50,7 +50,7 @@ func (r *run) newWalk(s *scope, n *names) *walk {
 	w := &walk{r: r, scope: s, names: n, repeats: chain.NewRepeats()}
 	w.stray = &strands{name: n.trail, isSilent: n.isSilent}
 	w.stray.name.Account, w.stray.name.Region = s.account, s.region
-	w.ahead = &ahead{r: r, names: n, isDone: s.isWalked, listed: map[site]bool{}}
+	w.ahead = &ahead{r: r, names: n, isDone: s.isWalked, listed: map[site]error{}}
 	return w
 }
 
@@ -440,6 +440,12 @@ func (w *walk) finish(ctx context.Context) {
 			c.filled.add(w.r.cfg.Start, b.ref.End, report.Unverified)
 			if !w.asked(w.unread.End, extent{}) && w.asked(b.ref.End, extent{}) {
 				w.judged(ctx, *w.unread, w.unread.Verdict, w.unread.At, 1)
+			}
+		case b.kind == starting && w.ahead.listed[site{b.ref.Bucket, b.ref.Place}] != nil:
+			c.filled.add(w.r.cfg.Start, b.ref.End, report.Unverified)
+			if w.asked(b.ref.End, extent{}) {
+				folder := trail.Object{Bucket: b.ref.Bucket, Key: b.ref.Folder(trail.DigestFolder)}
+				w.r.doubt(ctx, subject(b.ref.Chain, folder, w.r.cfg.Start), w.ahead.listed[site{b.ref.Bucket, b.ref.Place}], 0)
 			}
 		case b.kind == starting:
 			c.began = b.ref.End
