@@ -36,9 +36,9 @@ func (r *run) cover() {
 			r.began = append(r.began, r.chainEnd(c, c.began))
 		}
 		for _, hole := range c.holes(begin, due) {
-			if hole.End.Equal(due.UTC()) && !hole.Start.Before(c.newest.UTC()) {
-				r.end(c, hole, ends)
-				continue
+			if !hole.Start.Before(c.newest.UTC()) { // names that are not proven do not divide the time after the end
+				r.end(c, report.Range{Start: hole.Start, End: due.UTC()}, ends)
+				break
 			}
 			c.filled.add(hole.Start, hole.End, report.Uncovered)
 			detail := "no digest"

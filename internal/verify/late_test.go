@@ -23,3 +23,15 @@ func TestStopBeforeTheBucketMove(t *testing.T) {
 	s.Fail("old-bucket", "", &testtrail.Fault{Err: fs.ErrPermission})
 	s.expect(t, "UNVERIFIED access-denied AWSLogs/111122223333/CloudTrail-Digest/us-east-1/")
 }
+
+// After the end of a chain, a log file is judged or the end is reported.
+func TestPlantedAfterTheEnd(t *testing.T) {
+	t.Run("junk does not divide the time", func(t *testing.T) {
+		s := newSite(testtrail.Options{}, 6)
+		s.cfg.End, s.cfg.Now = s.c.Now().Add(8*time.Hour), s.c.Now().Add(24*time.Hour)
+		s.expect(t, "coverage 06:08-14:08")
+		key := s.c.Name().Digest(s.c.Now().Add(4 * time.Hour)).String()
+		s.Put(bucket, key, testtrail.Stored{Body: testtrail.Gzip([]byte("{}"))})
+		s.expect(t, "coverage 06:08-14:08\ndigest-corrupt "+key)
+	})
+}
