@@ -21,7 +21,8 @@ type scope struct {
 	sites          sites
 	walks          []*walk
 	listed         *listedSet          // the log files that trusted digests list
-	claimed        map[uint64]struct{} // the log files that digests list which were not judged
+	later          []*names            // trails that may begin after the digests that were read
+	claimed        map[uint64]bool     // the log files that digests list which were not judged: whether those are reported
 	walked         map[uint64]*strands // the digests that were walked, with their chain; nil where none is
 	unread         map[trail.Place]bool
 	unreadBackfill timeline
@@ -58,6 +59,18 @@ func (s *scope) isWalked(ref chain.Ref) bool {
 	return done
 }
 
+// forget forgets the names between two times that were walked and not proven: a
+// digest that was not read then may repeat their signature.
+func (s *scope) forget(from, to time.Time) {
+	for _, w := range s.walks {
+		for _, n := range w.names.between(from, to) {
+			if h := s.hash(w.names.ref(n).Object()); s.walked[h] == nil {
+				delete(s.walked, h)
+			}
+		}
+	}
+}
+
 // chainOf returns the chain that a trusted digest was walked in, or nil.
 func (s *scope) chainOf(ref chain.Ref) *strands {
 	if c := s.walked[s.hash(ref.Object())]; c != nil {
@@ -80,7 +93,7 @@ func (s *scope) isWalkedInto(n *names) bool {
 func (r *run) scope(ctx context.Context, s scope) error {
 	s.seed = maphash.MakeSeed()
 	s.listed = newListedSet(s.seed)
-	s.claimed, s.walked = map[uint64]struct{}{}, map[uint64]*strands{}
+	s.claimed, s.walked = map[uint64]bool{}, map[uint64]*strands{}
 	s.unread, s.told = map[trail.Place]bool{}, map[trail.Place]bool{}
 	s.read = extent{lower: r.cfg.Start, upper: r.cfg.End.Add(lookAhead)}
 	var all []*names
@@ -98,10 +111,21 @@ func (r *run) scope(ctx context.Context, s scope) error {
 	if err := r.walkNames(ctx, &s, all); err != nil {
 		return err
 	}
+	chains := s.chains()
 	if len(listings) > 0 {
+		// What is read for the sake of single log files changes no other report.
+		restore := make([]func(), len(chains))
+		for i, c := range chains {
+			restore[i] = c.save()
+		}
+		asked := s.walks
 		r.checkUnlisted(ctx, &s, listings)
+		s.walks = asked
+		for _, f := range restore {
+			f()
+		}
 	}
-	r.keep(&s)
+	r.keep(s.walks, chains)
 	return ctx.Err()
 }
 
@@ -116,7 +140,9 @@ func (r *run) walkNames(ctx context.Context, s *scope, all []*names) error {
 		if len(w.chains) == 0 && len(n.between(time.Time{}, s.read.lower)) == 0 {
 			w.finish(ctx)
 			r.keepUnproven(w) // there may be very many
-			all[i] = nil
+			if all[i] = nil; n.all[0].end().After(s.read.upper) {
+				s.later = append(s.later, n)
+			}
 			continue
 		}
 		s.walks = append(s.walks, w)
@@ -149,18 +175,25 @@ func (r *run) keepUnproven(w *walk) {
 	r.more.Add(w.stray.digests)
 }
 
-// keep keeps what the report needs of a scope.
-func (r *run) keep(s *scope) {
+// chains returns the chains of all walks, those that became parts of others
+// included.
+func (s *scope) chains() (all []*strands) {
 	for _, w := range s.walks {
-		chains := 0
-		for _, c := range w.chains {
-			if c.joined == nil {
-				chains++
-				r.mu.Lock()
-				r.chains = append(r.chains, c)
-				r.mu.Unlock()
-			}
+		all = append(all, w.chains...)
+	}
+	return all
+}
+
+// keep keeps what the report needs of a scope.
+func (r *run) keep(walks []*walk, chains []*strands) {
+	for _, c := range chains {
+		if c.joined == nil {
+			r.mu.Lock()
+			r.chains = append(r.chains, c)
+			r.mu.Unlock()
 		}
+	}
+	for _, w := range walks {
 		if w.stray.joined == nil {
 			r.keepUnproven(w)
 		}
