@@ -57,7 +57,8 @@ func (d Doc) Bytes() []byte {
 
 // Chain is one digest chain under construction.
 type Chain struct {
-	Issued []*Issued // in the order of delivery
+	Issued     []*Issued      // in the order of delivery
+	Undigested []trail.Object // log files of a random world that no digest lists: validation was off
 
 	trail   *Trail
 	account string
@@ -143,9 +144,23 @@ func (c *Chain) Hours(n int) {
 // Deliver puts a log file into the bucket and returns the entry that a digest
 // would list it with. Its name has the next full five minutes.
 func (c *Chain) Deliver(at time.Time, body []byte) (trail.Object, DocLog) {
-	stamp := at.Add(5*time.Minute - 1).Truncate(5 * time.Minute)
-	k := trail.LogKey{Place: c.Place(), Stamp: stamp, Day: stamp.Truncate(24 * time.Hour), Unique: unique(c.trail.world.next())}
-	o := trail.Object{Bucket: c.trail.Bucket, Key: k.String()}
+	stamp := slotOf(at)
+	return c.deliver(at, stamp, stamp, body)
+}
+
+// slotOf returns the stamp in the name of a log file that is delivered at a time.
+func slotOf(at time.Time) time.Time { return at.Add(5*time.Minute - 1).Truncate(5 * time.Minute) }
+
+// deliver puts a log file with a stamp into the folder of a day.
+func (c *Chain) deliver(at, stamp, day time.Time, body []byte) (trail.Object, DocLog) {
+	k := trail.LogKey{Place: c.Place(), Stamp: stamp, Day: day.Truncate(24 * time.Hour), Unique: unique(c.trail.world.next())}
+	return c.put(at, k.String(), body)
+}
+
+// put puts a file with a name into the bucket and returns the entry that a digest
+// would list it with.
+func (c *Chain) put(at time.Time, key string, body []byte) (trail.Object, DocLog) {
+	o := trail.Object{Bucket: c.trail.Bucket, Key: key}
 	c.trail.world.Put(o.Bucket, o.Key, Stored{Body: Gzip(body), Encoding: "gzip", Modified: at})
 	event := at.Add(-4 * time.Minute).Format(time.RFC3339)
 	sum := sha256.Sum256(body)

@@ -54,6 +54,27 @@ func NewStore() *Store {
 	}
 }
 
+// Clone returns a store with the same objects, without faults and counts. Changes
+// of one do not show in the other.
+func (s *Store) Clone() *Store {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := NewStore()
+	for name, objects := range s.buckets {
+		c.buckets[name] = maps.Clone(objects)
+	}
+	return c
+}
+
+// At returns a clone with only the objects that were there at a time.
+func (s *Store) At(now time.Time) *Store {
+	c := s.Clone()
+	for _, objects := range c.buckets {
+		maps.DeleteFunc(objects, func(_ string, o Stored) bool { return o.Modified.After(now) })
+	}
+	return c
+}
+
 // AddBucket makes a bucket if it is not there.
 func (s *Store) AddBucket(name string) {
 	s.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
@@ -31,7 +32,7 @@ type ahead struct {
 	stop   func()
 	first  chain.Ref // the name that begins a walk, with its files
 	files  []chain.Found
-	listed map[site]bool // other buckets and places that a walk led to, and that were listed
+	listed map[site]error // other buckets and places that a walk led to, and how their listing ended
 }
 
 // Bounds of the digests that are read ahead: in one chain, and in all chains
@@ -57,7 +58,7 @@ const maxFew = 8
 
 // beginShared takes the names in todo from a sequence that holds those of other
 // trails too, in which they come next.
-func (a *ahead) beginShared(todo []name, next func() (named, fetch.Candidates, bool)) {
+func (a *ahead) beginShared(todo []name, next nextFew) {
 	a.todo, a.most = todo, aheadMost
 	a.next = func() (name, fetch.Candidates, bool) {
 		n, candidates, ok := next()
@@ -77,11 +78,17 @@ type named struct {
 	at    name
 }
 
+// nextFew returns the next name of a trail that has few, with its files.
+type nextFew func() (named, fetch.Candidates, bool)
+
 // readFew reads ahead the names of all trails that have few of them in an extent:
 // anyone can plant a hundred thousand trails of one name.
-func (r *run) readFew(ctx context.Context, all []*names, e extent) (next func() (named, fetch.Candidates, bool), stop func()) {
+func (r *run) readFew(ctx context.Context, all []*names, e extent) (next nextFew, stop func()) {
 	few := func(yield func(named) bool) {
 		for _, n := range all {
+			if n == nil {
+				continue // walked already
+			}
 			list := n.between(e.lower, e.upper)
 			for _, at := range list {
 				if len(list) <= maxFew && !yield(named{n, at}) {
@@ -154,29 +161,33 @@ func (a *ahead) HashDigest(ctx context.Context, at trail.Object) (digest.Sum, er
 }
 
 // list lists the bucket and place of a name, where a chain leads there for the
-// first time, so that the digests there are read ahead, too. A listing that fails
-// is not told: each digest is then read when its turn comes.
+// first time. The digests of the range are then read ahead, and what lies there
+// below the range tells whether a starting digest was the first. A listing that
+// fails is kept: only the beginning of a chain depends on it, since each digest is
+// read by its signed name.
 func (a *ahead) list(ctx context.Context, ref chain.Ref) {
 	at := site{ref.Bucket, ref.Place}
-	if a.r.cfg.Source.IsCopy() || a.listed[at] || !a.r.mayFollow(ref.Bucket) || a.names.sites.has(at) {
+	if _, done := a.listed[at]; done || a.r.cfg.Source.IsCopy() || !a.r.mayFollow(ref.Bucket) || a.names.isListed(at) {
 		return
 	}
-	a.listed[at] = true
 	a.stop()
 	number := a.names.sites.number(at)
-	var more []name
-	from := a.r.cfg.Start.Add(-window)
+	var all, more []name
 	place := discover.Place{Place: ref.Place, Roots: []string{""}}
 	quiet := discover.Finder{Objects: a.r.finder.Objects, Source: a.r.cfg.Source, Except: a.r.cfg.Except}
-	err := quiet.EachDigest(ctx, ref.Bucket, place, from, func(d discover.Digest) bool {
-		if d.Chain.Same(ref.Chain) && d.Organization == ref.Organization && !d.End.Before(from) && !d.End.After(ref.End) {
-			more = append(more, newName(d.End, number))
+	err := quiet.EachDigest(ctx, ref.Bucket, place, time.Time{}, func(d discover.Digest) bool {
+		if d.Chain.Same(ref.Chain) && d.Organization == ref.Organization && d.End.Unix() > 0 && !d.End.After(ref.End) {
+			n := newName(d.End, number)
+			if all = append(all, n); !d.End.Before(a.r.cfg.Start.Add(-window)) {
+				more = append(more, n)
+			}
 		}
 		return d.Day(trail.DigestFolder, d.End) <= ref.Day(trail.DigestFolder, ref.End)
 	})
-	if err != nil {
-		more = nil
+	if a.listed[at] = err; err != nil {
+		all, more = nil, nil
 	}
+	a.names.add(all)
 	a.r.cfg.Progress.DigestsListed.Add(int64(len(more)))
 	todo := append(slices.Clone(a.todo), more...)
 	slices.SortFunc(todo, func(x, y name) int { return cmp.Compare(y, x) })

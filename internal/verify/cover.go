@@ -34,13 +34,13 @@ func (r *run) cover() {
 			r.began = append(r.began, r.chainEnd(c, c.began))
 		}
 		for _, hole := range c.holes(begin, due) {
-			if hole.End.Equal(due.UTC()) && !hole.Start.Before(c.newest.UTC()) {
+			if !hole.Start.Before(c.newest.UTC()) { // names that are not proven do not divide the time after the end
 				if r.mayGoOn(c) {
-					c.filled.add(hole.Start, hole.End, report.NotDue)
+					c.filled.add(hole.Start, due, report.NotDue)
 				} else {
-					r.end(c, hole, ends)
+					r.end(c, report.Range{Start: hole.Start, End: due.UTC()}, ends)
 				}
-				continue
+				break
 			}
 			c.filled.add(hole.Start, hole.End, report.Uncovered)
 			detail := "no digest"

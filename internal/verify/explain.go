@@ -41,7 +41,7 @@ type listedLog struct {
 // openGap notes that logging or validation was off.
 func (w *walk) openGap(c *strands, from, to time.Time, start trail.Object, more string) {
 	c.time.add(from, to, report.Gap)
-	if !to.After(w.r.cfg.Start) || !from.Before(w.r.cfg.End) || w.names.isSilent {
+	if !to.After(w.r.cfg.Start) || !from.Before(w.r.cfg.End) || w.names.isSilent || w.more {
 		return
 	}
 	w.gap = &gap{chain: c, from: from.UTC(), to: to.UTC(), start: start, more: more}

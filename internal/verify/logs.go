@@ -94,16 +94,18 @@ func (r *run) signedName(o trail.Object) trail.Object {
 	return trail.Object{Key: o.Key}
 }
 
-// claim counts the logs that a digest lists which was not judged. They are said
-// with that digest, unless something proves more about them.
-func (w *walk) claim(c *strands, s chain.Step) int {
+// claim remembers the logs that a digest lists which was not judged. Where the
+// digest is asked for, it counts them: they are said with that digest, unless
+// something proves more about them.
+func (w *walk) claim(c *strands, s chain.Step, asked bool) int {
 	if s.Digest == nil || s.Verdict.Status != chain.Unverified {
 		return 0
 	}
 	for _, log := range s.Digest.Logs {
-		w.scope.claimed[w.scope.hash(w.r.signedName(log.Location()))] = struct{}{}
+		h := w.scope.hash(w.r.signedName(log.Location()))
+		w.scope.claimed[h] = w.scope.claimed[h] || asked
 	}
-	if w.r.cfg.NoLogs {
+	if w.r.cfg.NoLogs || !asked {
 		return 0
 	}
 	c.countLogs(report.Count{Unverified: len(s.Digest.Logs)})

@@ -44,10 +44,17 @@ func (s *sites) at(number int) site {
 	return s.all[number]
 }
 
-func (s *sites) has(of site) bool {
+func (s *sites) count() int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return slices.Contains(s.all, of)
+	return len(s.all)
+}
+
+// hasAmong reports whether a site is one of the first n.
+func (s *sites) hasAmong(n int, of site) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Contains(s.all[:n], of)
 }
 
 // name is a digest's end and the number of its site in eight bytes: an
@@ -67,6 +74,7 @@ func (n name) site() int      { return int(n & (1<<siteBits - 1)) }
 type names struct {
 	trail    trail.Chain // without account, region and prefix
 	sites    *sites      // of the scope
+	searched int         // so many of the sites were listed for every trail
 	all      []name      // newest first
 	isSilent bool        // nothing is reported: the trail was not asked for
 }
@@ -76,6 +84,16 @@ func (n *names) ref(at name) chain.Ref {
 	c := n.trail
 	c.Place = s.place
 	return chain.Ref{DigestKey: c.Digest(at.end()), Bucket: s.bucket}
+}
+
+// isListed reports whether a site was listed for every trail.
+func (n *names) isListed(at site) bool { return n.sites.hasAmong(n.searched, at) }
+
+// add adds names. Slices that between returned before do not change.
+func (n *names) add(more []name) {
+	all := slices.Concat(n.all, more)
+	slices.SortFunc(all, func(a, b name) int { return cmp.Compare(b, a) })
+	n.all = slices.Compact(all)
 }
 
 // has reports whether a listing shows a digest that ends at exactly that time.
@@ -144,6 +162,7 @@ func (r *run) listNames(ctx context.Context, s *scope) (all []*names, complete b
 		}
 	}
 	for _, n := range byTrail {
+		n.searched = s.sites.count()
 		n.isSilent = !isWanted(r.cfg.Trails, n.trail.Trail)
 		if n.isSilent && r.cfg.NoUnlisted || len(n.all) == 0 {
 			continue

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"hash/maphash"
+	"time"
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/report"
@@ -20,7 +21,7 @@ type scope struct {
 	sites          *sites
 	walks          []*walk
 	listed         *listedSet          // the log files that trusted digests list
-	claimed        map[uint64]struct{} // the log files that digests list which were not judged
+	claimed        map[uint64]bool     // the log files that digests list which were not judged: whether those are reported
 	walked         map[uint64]*strands // the digests that were walked, with their chain; nil where none is
 	unread         map[trail.Place]bool
 	unreadBackfill timeline
@@ -58,6 +59,18 @@ func (s *scope) isWalked(ref chain.Ref) bool {
 	return done
 }
 
+// forget forgets the names between two times that were walked and not proven: a
+// digest that was not read then may repeat their signature.
+func (s *scope) forget(from, to time.Time) {
+	for _, w := range s.walks {
+		for _, n := range w.names.between(from, to) {
+			if h := s.hash(w.names.ref(n).Object()); s.walked[h] == nil {
+				delete(s.walked, h)
+			}
+		}
+	}
+}
+
 // chainOf returns the chain that a trusted digest was walked in, or nil.
 func (s *scope) chainOf(ref chain.Ref) *strands {
 	if c := s.walked[s.hash(ref.Object())]; c != nil {
@@ -80,7 +93,7 @@ func (s *scope) isWalkedInto(n *names) bool {
 func (r *run) scope(ctx context.Context, s scope) error {
 	s.seed, s.sites = maphash.MakeSeed(), new(sites)
 	s.listed = newListedSet(s.seed)
-	s.claimed, s.walked = map[uint64]struct{}{}, map[uint64]*strands{}
+	s.claimed, s.walked = map[uint64]bool{}, map[uint64]*strands{}
 	s.unread, s.told, s.named = map[trail.Place]bool{}, map[trail.Place]bool{}, map[trail.Place]bool{}
 	s.read = extent{lower: r.cfg.Start, upper: r.cfg.End.Add(lookAhead)}
 	var all []*names
@@ -98,20 +111,50 @@ func (r *run) scope(ctx context.Context, s scope) error {
 	if err := r.walkNames(ctx, &s, all); err != nil {
 		return err
 	}
+	chains := s.chains()
 	if len(listings) > 0 {
+		// What is read for the sake of single log files changes no other report.
+		restore := make([]func(), len(chains))
+		for i, c := range chains {
+			restore[i] = c.save()
+		}
+		asked := s.walks
 		r.checkUnlisted(ctx, &s, listings)
+		s.walks = asked
+		for _, f := range restore {
+			f()
+		}
 	}
-	r.keep(&s)
+	r.keep(s.walks, chains)
 	return ctx.Err()
 }
 
-// walkNames walks the chains of a scope. What came before them is looked for only
-// when all are known, since one chain can lead into the names of another.
+// walkNames walks the chains of a scope, trail by trail: one chain of a trail can
+// lead into the names that it has below another organization or none, so what came
+// before is looked for only when all chains of the trail are known.
 func (r *run) walkNames(ctx context.Context, s *scope, all []*names) error {
 	next, stop := r.readFew(ctx, all, s.read)
 	defer stop()
+	for len(all) > 0 {
+		n := 1
+		for n < len(all) && all[n].trail.Trail == all[0].trail.Trail && all[n].trail.HomeRegion == all[0].trail.HomeRegion {
+			n++
+		}
+		if err := r.walkTrail(ctx, s, all[:n], next); err != nil {
+			return err
+		}
+		clear(all[:n]) // anyone can plant very many
+		all = all[n:]
+	}
+	return nil
+}
+
+// walkTrail walks the chains of one trail.
+func (r *run) walkTrail(ctx context.Context, s *scope, all []*names, next nextFew) error {
+	walks := make([]*walk, len(all))
 	for i, n := range all {
 		w := r.newWalk(s, n)
+		walks[i] = w
 		if few := n.between(s.read.lower, s.read.upper); len(few) <= maxFew {
 			w.ahead.beginShared(few, next)
 		} else {
@@ -120,26 +163,23 @@ func (r *run) walkNames(ctx context.Context, s *scope, all []*names) error {
 		if err := w.passBegun(ctx, s.read); err != nil {
 			return err
 		}
-		if len(w.chains) == 0 && len(n.between(s.read.lower, s.read.upper)) == len(n.all) {
-			w.finish(ctx)
-			r.keepUnproven(w) // there may be very many
-			all[i] = nil
+	}
+	for _, look := range []func(*walk) error{
+		func(w *walk) error { return w.lookUp(ctx, s.read) },
+		func(w *walk) error { return w.lookBack(ctx, s.read) },
+	} {
+		for _, w := range walks {
+			if err := look(w); err != nil {
+				return err
+			}
+		}
+	}
+	for _, w := range walks {
+		if w.finish(ctx); len(w.chains) == 0 {
+			r.keepUnproven(w)
 			continue
 		}
 		s.walks = append(s.walks, w)
-	}
-	for _, w := range s.walks {
-		if err := w.lookUp(ctx, s.read); err != nil {
-			return err
-		}
-	}
-	for _, w := range s.walks {
-		if err := w.lookBack(ctx, s.read); err != nil {
-			return err
-		}
-	}
-	for _, w := range s.walks {
-		w.finish(ctx)
 	}
 	return nil
 }
@@ -161,18 +201,25 @@ func (r *run) keepUnproven(w *walk) {
 	r.more.Add(w.stray.digests)
 }
 
-// keep keeps what the report needs of a scope.
-func (r *run) keep(s *scope) {
+// chains returns the chains of all walks, those that became parts of others
+// included.
+func (s *scope) chains() (all []*strands) {
 	for _, w := range s.walks {
-		chains := 0
-		for _, c := range w.chains {
-			if c.joined == nil {
-				chains++
-				r.mu.Lock()
-				r.chains = append(r.chains, c)
-				r.mu.Unlock()
-			}
+		all = append(all, w.chains...)
+	}
+	return all
+}
+
+// keep keeps what the report needs of a scope.
+func (r *run) keep(walks []*walk, chains []*strands) {
+	for _, c := range chains {
+		if c.joined == nil {
+			r.mu.Lock()
+			r.chains = append(r.chains, c)
+			r.mu.Unlock()
 		}
+	}
+	for _, w := range walks {
 		if w.stray.joined == nil {
 			r.keepUnproven(w)
 		}

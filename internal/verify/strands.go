@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -82,6 +83,19 @@ func (c *strands) join(o *strands) {
 	}
 	if c.oldest.Before(o.oldest) {
 		o.oldest, o.from, o.bottom = c.oldest, c.from, c.bottom
+	}
+}
+
+// save returns what makes the chain again what it is now, but for the places and
+// counts.
+func (c *strands) save() (restore func()) {
+	name, joined, parts := c.name, c.joined, slices.Clone(c.parts)
+	known, starts, filled := slices.Clone(c.time.segments), slices.Clone(c.starts.segments), slices.Clone(c.filled.segments)
+	newest, oldest, from, bottom, began := c.newest, c.oldest, c.from, c.bottom, c.began
+	return func() {
+		c.name, c.joined, c.parts = name, joined, parts
+		c.time.segments, c.starts.segments, c.filled.segments = known, starts, filled
+		c.newest, c.oldest, c.from, c.bottom, c.began = newest, oldest, from, bottom, began
 	}
 }
 

@@ -223,13 +223,17 @@ func (u *unlisted) object(ctx context.Context, l *logObjects, o foundObject) {
 		return
 	}
 	// A log that was delivered late is listed by a digest of its folder's day.
+	end := k.Day.Add(24 * time.Hour)
+	u.readBetween(ctx, later(k.Stamp, k.Day.Add(-maxLate)), end)
+	if u.scope.listed.has(u.r.signedName(signed)) {
+		return
+	}
 	last := k.Stamp
-	if end := k.Day.Add(24 * time.Hour); !k.Day.Equal(k.Stamp.Truncate(24*time.Hour)) && end.After(last) {
-		last = end
-		u.readBetween(ctx, later(k.Stamp, k.Day.Add(-maxLate)), end)
-		if u.scope.listed.has(u.r.signedName(signed)) {
-			return
-		}
+	switch {
+	case !k.Day.Equal(k.Stamp.Truncate(24 * time.Hour)):
+		last = later(last, end)
+	case o.Modified.Before(end): // delivered hours late, and on the day of its stamp
+		last = later(last, o.Modified)
 	}
 	u.judge(l.place.Place, o.Object, k.Stamp, last)
 }
@@ -285,14 +289,19 @@ func folderDay(key string) (time.Time, bool) {
 // far as they were not read before.
 func (u *unlisted) readBetween(ctx context.Context, from, to time.Time) {
 	s := u.scope
-	more := extent{lower: earlier(from.Add(-window), s.read.lower), upper: later(to.Add(lookAhead), s.read.upper)}
-	if more.lower.Equal(s.read.lower) && more.upper.Equal(s.read.upper) {
+	read := s.read
+	more := extent{lower: earlier(from.Add(-window), read.lower), upper: later(to.Add(lookAhead), read.upper)}
+	if more.lower.Equal(read.lower) && more.upper.Equal(read.upper) {
 		return
+	}
+	if more.upper.After(read.upper) {
+		s.forget(read.upper.Add(-window), read.upper)
+		read.upper = read.upper.Add(-window)
 	}
 	s.read = more
 	u.spans = nil
 	for _, w := range s.walks {
-		if err := w.extend(ctx, more); err != nil {
+		if err := w.extend(ctx, read, more); err != nil {
 			return
 		}
 	}
@@ -323,6 +332,7 @@ func (u *unlisted) judge(p trail.Place, o trail.Object, stamp, last time.Time) {
 	s := u.scope
 	count := map[standing]int{}
 	why, by := "", (*strands)(nil)
+	isSaid := false // the end of a chain is reported
 	for _, c := range u.chainsOf(p) {
 		st, reason := u.standing(c, stamp, last)
 		count[st]++
@@ -331,11 +341,17 @@ func (u *unlisted) judge(p trail.Place, o trail.Object, stamp, last time.Time) {
 			why = fmt.Sprintf("chain %s: %s", c.name, reason)
 		case st == proven && by == nil:
 			by = c
+		case st == over:
+			isSaid = isSaid || !c.isSilent
 		}
 	}
 	if count[inDoubt] == 0 && len(s.unreadBackfill.within(stamp.Add(-edge), stamp.Add(edge))) > 0 {
 		count[inDoubt]++
 		why = "a backfill digest of that time was not read"
+	}
+	if is, _ := u.claimed(o); is && count[inDoubt] == 0 {
+		count[inDoubt]++
+		why = "a digest that was not judged lists it"
 	}
 	switch {
 	case count[off] > 0, count[pending] > 0:
@@ -351,9 +367,11 @@ func (u *unlisted) judge(p trail.Place, o trail.Object, stamp, last time.Time) {
 			Detail:   "the digests around it are proven, and none lists it: planted, or written while validation was off",
 			Evidence: finding.Evidence{Digest: u.digestAt(by, stamp)},
 		})
-	case count[over] > 0: // the end of the chain is the finding
+	case isSaid: // the end of the chain is the finding
 	case s.unread[p]:
 		u.doubt(p, o, stamp, "no digest of the place was proven")
+	case last.After(u.r.due()):
+		u.doubt(p, o, stamp, "it came late: the digest of the time when it came is not due")
 	case !s.told[p]:
 		if u.coverage[p] == nil {
 			u.coverage[p] = &tally{}
@@ -368,9 +386,16 @@ func (u *unlisted) digestAt(c *strands, stamp time.Time) string {
 	return chain.Ref{DigestKey: c.name.Digest(end), Bucket: u.r.cfg.Source.Signed()}.Object().String()
 }
 
-func (u *unlisted) doubt(p trail.Place, o trail.Object, stamp time.Time, why string) {
+// claimed reports whether a digest that was not judged lists an object, and whether
+// that was reported.
+func (u *unlisted) claimed(o trail.Object) (is, isSaid bool) {
 	key, _ := source.Logical(o.Key)
-	if _, claimed := u.scope.claimed[u.scope.hash(u.r.signedName(trail.Object{Bucket: o.Bucket, Key: key}))]; claimed {
+	isSaid, is = u.scope.claimed[u.scope.hash(u.r.signedName(trail.Object{Bucket: o.Bucket, Key: key}))]
+	return is, isSaid
+}
+
+func (u *unlisted) doubt(p trail.Place, o trail.Object, stamp time.Time, why string) {
+	if _, isSaid := u.claimed(o); isSaid {
 		return // said with the digest that lists it
 	}
 	at := placeHour{p, stamp.Truncate(time.Hour).Unix()}
@@ -410,8 +435,8 @@ func (u *unlisted) spanOf(c *strands) []report.Segment {
 // delivered until last.
 func (u *unlisted) standing(c *strands, stamp, last time.Time) (standing, string) {
 	switch {
-	case !c.began.IsZero() && !stamp.Add(edge).After(c.began.Add(-window)):
-		return absent, ""
+	case !c.began.IsZero() && !stamp.Add(edge).After(c.began.Add(-window)) && (!last.After(c.began) || !last.Add(window).After(c.newest)):
+		return absent, "" // a log that came late waits for the digest of the time when it came
 	case !stamp.Before(c.newest.Add(slot)) && u.r.due().After(c.newest):
 		// Where names that are not proven fill the hours after the last proven
 		// digest, these hours are not told as the end of the chain.
@@ -423,6 +448,11 @@ func (u *unlisted) standing(c *strands, stamp, last time.Time) (standing, string
 			return pending, ""
 		case u.r.isAcknowledged(c):
 			return absent, ""
+		}
+		for _, f := range c.filled.within(stamp, stamp.Add(edge)) {
+			if f.State == report.Unverified {
+				return inDoubt, fmt.Sprintf("the digest of %s is %s", between(f.Start, f.End), f.State)
+			}
 		}
 		return over, ""
 	}
@@ -448,7 +478,10 @@ func (u *unlisted) standing(c *strands, stamp, last time.Time) (standing, string
 		switch s.State {
 		case report.Verified:
 		case report.Gap: // while validation was off nothing was listed, so a gap nearby is no matter
-			if s.End.After(stamp.Add(-edge)) && s.Start.Before(stamp.Add(edge)) {
+			switch isNear := s.End.After(stamp.Add(-edge)) && s.Start.Before(stamp.Add(edge)); {
+			case isNear && c.isSilent: // its gap is not reported
+				return inDoubt, "logging or validation was off"
+			case isNear:
 				return off, ""
 			}
 		default:

@@ -28,6 +28,7 @@ type walk struct {
 	strays  []stray     // names in the range that are not proven
 	stray   *strands    // counts them
 	gap     *gap        // waits for the logs that may explain it
+	more    bool        // more is read for what it lists: nothing is reported
 	unread  *chain.Step // the oldest name that was not judged and that nothing trusted names
 }
 
@@ -50,7 +51,7 @@ func (r *run) newWalk(s *scope, n *names) *walk {
 	w := &walk{r: r, scope: s, names: n, repeats: chain.NewRepeats()}
 	w.stray = &strands{name: n.trail, isSilent: n.isSilent}
 	w.stray.name.Account, w.stray.name.Region = s.account, s.region
-	w.ahead = &ahead{r: r, names: n, isDone: s.isWalked, listed: map[site]bool{}}
+	w.ahead = &ahead{r: r, names: n, isDone: s.isWalked, listed: map[site]error{}}
 	return w
 }
 
@@ -58,7 +59,11 @@ func (r *run) newWalk(s *scope, n *names) *walk {
 // trusted, those of the range, and below it as far as is needed to know what came
 // before.
 func (w *walk) pass(ctx context.Context, e extent) error {
-	w.ahead.begin(ctx, w.pending(e.lower, e.upper), aheadMost)
+	return w.passNames(ctx, w.pending(e.lower, e.upper), e)
+}
+
+func (w *walk) passNames(ctx context.Context, todo []name, e extent) error {
+	w.ahead.begin(ctx, todo, aheadMost)
 	return w.passBegun(ctx, e)
 }
 
@@ -136,19 +141,49 @@ func (w *walk) pending(from, to time.Time) []name {
 	return slices.DeleteFunc(slices.Clone(all), func(n name) bool { return w.scope.isWalked(w.names.ref(n)) })
 }
 
-// extend reads more digests of the chains, for what they list. Nothing of them is
-// reported.
-func (w *walk) extend(ctx context.Context, e extent) error {
-	e.isSilent = true
+// extend reads more digests of the chains than those of an extent, for what they
+// list. Nothing of them is reported.
+func (w *walk) extend(ctx context.Context, from, to extent) error {
+	to.isSilent, w.more = true, true
 	for _, c := range w.chains {
-		if b := c.bottom; c.joined == nil && b.kind == atRange && b.named != nil && c.oldest.After(e.lower) {
-			w.ahead.onPassed = w.passed(ctx, e)
-			w.ahead.begin(ctx, w.pending(e.lower, b.ref.End), aheadMost)
-			w.strand(ctx, c, b.ref, b.named, e)
+		if b := c.bottom; c.joined == nil && b.kind == atRange && b.named != nil && c.oldest.After(to.lower) {
+			w.ahead.onPassed = w.passed(ctx, to)
+			w.ahead.begin(ctx, w.pending(to.lower, b.ref.End), aheadMost)
+			w.strand(ctx, c, b.ref, b.named, to)
 			w.ahead.stop()
 		}
 	}
-	return w.pass(ctx, e)
+	if err := w.passNames(ctx, w.pending(to.lower, from.upper), to); err != nil {
+		return err
+	}
+	return w.extendUp(ctx, from, to)
+}
+
+// extendUp reads the digests above an extent. A strand there does not change where
+// its chain ends below.
+func (w *walk) extendUp(ctx context.Context, from, to extent) error {
+	type end struct {
+		bottom         bottom
+		oldest, newest time.Time
+	}
+	below := map[*strands]end{}
+	for _, c := range w.chains {
+		below[c] = end{c.bottom, c.oldest, c.newest}
+	}
+	err := w.passNames(ctx, w.pending(from.upper, to.upper), to)
+	for _, c := range w.chains {
+		was, isOld := below[c]
+		if isOld && c.joined == nil && c.oldest.Equal(was.oldest) {
+			above := c.bottom
+			if c.bottom = was.bottom; above.kind == starting && above.ref.End.After(was.newest) {
+				w.openGap(c, was.newest, above.ref.End, above.at, "")
+			}
+		}
+		if b := c.bottom; c.joined == nil && b.kind == starting && c.began.IsZero() && len(w.names.between(time.Time{}, b.ref.End.Add(-1))) == 0 {
+			c.began = b.ref.End
+		}
+	}
+	return err
 }
 
 // needsOlder reports whether it is not yet known what came before some chain.
@@ -288,7 +323,7 @@ func (w *walk) missing(c *strands, older, newer time.Time) {
 			continue
 		}
 		c.time.add(t.Add(-window), t, report.Missing)
-		if !w.asked(t, extent{}) {
+		if !w.asked(t, extent{isSilent: w.more}) {
 			continue
 		}
 		o := trail.Object{Bucket: w.r.cfg.Source.Signed(), Key: c.name.Digest(t).String()}
@@ -370,8 +405,8 @@ func (w *walk) breaks(ctx context.Context, c *strands, s chain.Step, asked bool)
 	if !s.Backfill || s.Verdict.Status == chain.Unverified {
 		c.time.add(s.End.Add(-window), s.End, stateOf(s.Verdict))
 	}
+	claimed := w.claim(c, s, asked)
 	if asked {
-		claimed := w.claim(c, s)
 		w.judged(ctx, s, s.Verdict, s.At, 1+claimed)
 		w.counted(c, stateOf(s.Verdict))
 		w.copies(ctx, s)
@@ -425,17 +460,16 @@ func (w *walk) unproven(ctx context.Context, s chain.Step, asked bool) {
 		w.scope.unreadBackfill.add(s.End.Add(-2*window), s.End.Add(window), report.Unverified)
 	}
 	if s.Verdict.Status == chain.Unverified {
-		w.scope.unread[s.Place] = true
+		if w.r.inRange(s.End) {
+			w.scope.unread[s.Place] = true
+		}
 		if w.unread == nil || s.End.Before(w.unread.End) {
 			w.unread = &s
 		}
 	}
+	claimed := w.claim(w.stray, s, asked)
 	if !asked {
 		return
-	}
-	claimed := 0
-	if s.Verdict.Status == chain.Unverified {
-		claimed = w.claim(w.stray, s)
 	}
 	w.judged(ctx, s, s.Verdict, s.At, 1+claimed)
 	w.copies(ctx, s)
@@ -472,6 +506,12 @@ func (w *walk) finish(ctx context.Context) {
 			c.filled.add(w.r.cfg.Start, b.ref.End, report.Unverified)
 			if !w.asked(w.unread.End, extent{}) && w.asked(b.ref.End, extent{}) {
 				w.judged(ctx, *w.unread, w.unread.Verdict, w.unread.At, 1)
+			}
+		case b.kind == starting && w.ahead.listed[site{b.ref.Bucket, b.ref.Place}] != nil:
+			c.filled.add(w.r.cfg.Start, b.ref.End, report.Unverified)
+			if w.asked(b.ref.End, extent{}) {
+				folder := trail.Object{Bucket: b.ref.Bucket, Key: b.ref.Folder(trail.DigestFolder)}
+				w.r.doubt(ctx, subject(b.ref.Chain, folder, w.r.cfg.Start), w.ahead.listed[site{b.ref.Bucket, b.ref.Place}], 0)
 			}
 		case b.kind == starting:
 			c.began = b.ref.End
