@@ -29,7 +29,7 @@ func (w *walk) checkLogs(c *strands, s chain.Step, asked bool) {
 		if !asked {
 			continue
 		}
-		check := logCheck{r: w.r, chain: c, log: log, places: w.r.cfg.Source.Locate(log.Location()), digest: d.Location(), end: d.End}
+		check := logCheck{r: w.r, chain: c, name: c.name, log: log, places: w.r.cfg.Source.Locate(log.Location()), digest: d.Location(), end: d.End}
 		switch {
 		case misplaced != nil:
 			w.r.cfg.Progress.LogsListed.Add(1)
@@ -125,6 +125,7 @@ func (r *run) noteTwice(check logCheck, other trail.Object) {
 type logCheck struct {
 	r      *run
 	chain  *strands
+	name   trail.Chain // of the chain when it was walked: the walk goes on beside the checks
 	log    digest.Log
 	places []trail.Object // where it can lie
 	digest trail.Object   // the digest that lists it
@@ -216,7 +217,7 @@ func (c logCheck) subject(at trail.Object) finding.Subject {
 	if k, err := trail.ParseLogKey(c.log.Object); err == nil {
 		t = k.Stamp
 	}
-	return subject(c.chain.name, at, t)
+	return subject(c.name, at, t)
 }
 
 func (r *run) countInflated(n int64) {
