@@ -94,6 +94,14 @@ func (r *run) signedName(o trail.Object) trail.Object {
 	return trail.Object{Key: o.Key}
 }
 
+// claim is what is remembered of a log that a digest lists which was not judged.
+type claim struct {
+	by         *walk     // of the digest's trail
+	end        time.Time // of the digest
+	isBackfill bool      // the digest has no hour of its own
+	isSaid     bool      // the digest was asked for, so it is reported
+}
+
 // claim remembers the logs that a digest lists which was not judged. Where the
 // digest is asked for, it counts them: they are said with that digest, unless
 // something proves more about them.
@@ -103,7 +111,7 @@ func (w *walk) claim(c *strands, s chain.Step, asked bool) int {
 	}
 	for _, log := range s.Digest.Logs {
 		h := w.scope.hash(w.r.signedName(log.Location()))
-		w.scope.claimed[h] = w.scope.claimed[h] || asked
+		w.scope.claimed[h] = claim{by: w, end: s.End, isBackfill: s.Backfill, isSaid: w.scope.claimed[h].isSaid || asked}
 	}
 	if w.r.cfg.NoLogs || !asked {
 		return 0

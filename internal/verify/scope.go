@@ -21,7 +21,7 @@ type scope struct {
 	sites          *sites
 	walks          []*walk
 	listed         *listedSet          // the log files that trusted digests list
-	claimed        map[uint64]bool     // the log files that digests list which were not judged: whether those are reported
+	claimed        map[uint64]claim    // the log files that digests list which were not judged
 	walked         map[uint64]*strands // the digests that were walked, with their chain; nil where none is
 	unread         map[trail.Place]bool
 	unreadBackfill timeline
@@ -93,7 +93,7 @@ func (s *scope) isWalkedInto(n *names) bool {
 func (r *run) scope(ctx context.Context, s scope) error {
 	s.seed, s.sites = maphash.MakeSeed(), new(sites)
 	s.listed = newListedSet(s.seed)
-	s.claimed, s.walked = map[uint64]bool{}, map[uint64]*strands{}
+	s.claimed, s.walked = map[uint64]claim{}, map[uint64]*strands{}
 	s.unread, s.told, s.named = map[trail.Place]bool{}, map[trail.Place]bool{}, map[trail.Place]bool{}
 	s.read = extent{lower: r.cfg.Start, upper: r.cfg.End.Add(lookAhead)}
 	var all []*names

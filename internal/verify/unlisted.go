@@ -321,7 +321,6 @@ const (
 	absent  standing = iota // the chain had not begun, or its end is acknowledged
 	over                    // the chain has ended, which is reported as such
 	off                     // logging or validation was off
-	pending                 // the next digest can still arrive, and list it
 	proven                  // the chain is proven around the time
 	inDoubt                 // some digest of the time is missing, wrong, not read, or still to come
 )
@@ -349,12 +348,12 @@ func (u *unlisted) judge(p trail.Place, o trail.Object, stamp, last time.Time) {
 		count[inDoubt]++
 		why = "a backfill digest of that time was not read"
 	}
-	if is, _ := u.claimed(o); is && count[inDoubt] == 0 {
+	if c, is := u.claimed(o); is && count[inDoubt] == 0 && !c.isRefuted() {
 		count[inDoubt]++
 		why = "a digest that was not judged lists it"
 	}
 	switch {
-	case count[off] > 0, count[pending] > 0:
+	case count[off] > 0:
 	case !s.isComplete && count[inDoubt] == 0:
 		u.doubt(p, o, stamp, "a digest folder of the account and region was not listed")
 	case count[inDoubt] > 0:
@@ -388,14 +387,20 @@ func (u *unlisted) digestAt(c *strands, stamp time.Time) string {
 
 // claimed reports whether a digest that was not judged lists an object, and whether
 // that was reported.
-func (u *unlisted) claimed(o trail.Object) (is, isSaid bool) {
+func (u *unlisted) claimed(o trail.Object) (c claim, is bool) {
 	key, _ := source.Logical(o.Key)
-	isSaid, is = u.scope.claimed[u.scope.hash(u.r.signedName(trail.Object{Bucket: o.Bucket, Key: key}))]
-	return is, isSaid
+	c, is = u.scope.claimed[u.scope.hash(u.r.signedName(trail.Object{Bucket: o.Bucket, Key: key}))]
+	return c, is
+}
+
+// isRefuted reports whether trusted digests of the same trail cover the hour of the
+// digest that claims a log. Then the claim casts no doubt.
+func (c claim) isRefuted() bool {
+	return !c.isBackfill && slices.ContainsFunc(c.by.chains, func(o *strands) bool { return o.root().overlaps(c.end.Add(-window), c.end) })
 }
 
 func (u *unlisted) doubt(p trail.Place, o trail.Object, stamp time.Time, why string) {
-	if _, isSaid := u.claimed(o); isSaid {
+	if c, _ := u.claimed(o); c.isSaid {
 		return // said with the digest that lists it
 	}
 	at := placeHour{p, stamp.Truncate(time.Hour).Unix()}
@@ -445,7 +450,7 @@ func (u *unlisted) standing(c *strands, stamp, last time.Time) (standing, string
 		}
 		switch {
 		case u.r.mayGoOn(c):
-			return pending, ""
+			return inDoubt, "the digest that can list it is not late yet"
 		case u.r.isAcknowledged(c):
 			return absent, ""
 		}
@@ -525,7 +530,7 @@ func objects(n int) string {
 	return fmt.Sprintf("%d objects", n)
 }
 
-// span2 names a range of time for people.
+// between names a range of time for people.
 func between(from, to time.Time) string {
 	return fmt.Sprintf("%s to %s", from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339))
 }

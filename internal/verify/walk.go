@@ -101,6 +101,9 @@ func (w *walk) lookUp(ctx context.Context, e extent) error {
 			break
 		}
 	}
+	if len(w.chains) > 0 { // its names may have led to a bucket that was not listed
+		return w.pass(ctx, e)
+	}
 	return ctx.Err()
 }
 
@@ -456,7 +459,7 @@ func (w *walk) unproven(ctx context.Context, s chain.Step, asked bool) {
 	if s.Verdict.SignedFor.Bucket != "" && s.Verdict.SignedFor.Key == s.At.Key {
 		w.r.moved(s.Verdict.SignedFor.Bucket)
 	}
-	if s.Backfill && s.Verdict.Status == chain.Unverified {
+	if s.Backfill && s.Verdict.Status == chain.Unverified && s.Digest == nil {
 		w.scope.unreadBackfill.add(s.End.Add(-2*window), s.End.Add(window), report.Unverified)
 	}
 	if s.Verdict.Status == chain.Unverified {

@@ -41,19 +41,32 @@ func (tr *trial) digests(s *testtrail.Store) (all []issued) {
 
 func (d issued) isStarting() bool { return d.Doc.PrevObject == nil }
 
-// reachable leaves out the chains that the source does not show: a bucket that
-// they have left, or not reached, says nothing of them.
+// reachable leaves out what the source does not lead to: digests in another bucket
+// that no digest names, or that lie where no digest is named.
 func (tr *trial) reachable(all []issued) []issued {
 	if tr.q.medium != inBucket {
 		return all
 	}
-	shown := map[*testtrail.Chain]bool{}
-	for _, d := range all {
-		if !d.isOld {
-			shown[d.chain] = true
+	type folder struct {
+		chain  *testtrail.Chain
+		bucket string
+		place  trail.Place
+	}
+	until := map[folder]time.Time{} // folders that are listed, up to the digest that is named there
+	named := map[string]bool{}
+	for i := len(all) - 1; i >= 0; i-- { // of each chain, the newest first
+		d := all[i]
+		in := folder{d.chain, d.Bucket, d.name.Place}
+		if named[d.Key] && until[in].IsZero() {
+			until[in] = d.End
+		}
+		if d.Doc.PrevObject != nil && (!d.isOld || !until[in].IsZero()) {
+			named[*d.Doc.PrevObject] = true
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(d issued) bool { return !shown[d.chain] })
+	return slices.DeleteFunc(slices.Clone(all), func(d issued) bool {
+		return d.isOld && until[folder{d.chain, d.Bucket, d.name.Place}].IsZero()
+	})
 }
 
 // span is a stretch of time.

@@ -523,6 +523,12 @@ func (tr *trial) spoils(e *effect, d issued, spoilt, all []issued, heads map[str
 	if tr.q.asks(d.End) && tr.q.wants(d.name) && isKnown && isReached && isProven && !d.name.Backfill && d.End.Add(-time.Hour).Before(tr.q.due()) && tr.q.start.Before(tr.q.due()) {
 		e.isFound = e.classes != nil || e.what == "delete the newest digests" && !d.isStarting()
 	}
+	isNewestProven := !slices.ContainsFunc(all, func(o issued) bool {
+		return o.chain == d.chain && o.End.After(last) && !(tr.lost[o.Key] && heads[o.Key])
+	})
+	if strings.HasPrefix(e.what, "delete") && isNewestProven && spoilt[0].End.Add(time.Hour).After(tr.q.now.Add(-tr.q.grace)) {
+		e.isFound = false // the grace of the next digest counts from the end of its hour
+	}
 	if e.what == "delete digest" && d.isStarting() && isNewest {
 		e.isFound = false // nothing tells of a chain whose only digest is gone, or of a restart
 	}
