@@ -21,7 +21,7 @@ import (
 // is a coverage finding; an earlier one, too, until it is acknowledged.
 func (r *run) cover() {
 	due := r.due()
-	r.notDue = len(r.chains) == 0 && due.Before(r.cfg.End)
+	r.notDue = r.notDue || len(r.chains) == 0 && due.Before(r.cfg.End)
 	ends := map[trailEnd][]*strands{}
 	for _, c := range r.chains {
 		if c.name.Backfill || c.isSilent {

@@ -321,6 +321,7 @@ const (
 	absent  standing = iota // the chain had not begun, or its end is acknowledged
 	over                    // the chain has ended, which is reported as such
 	off                     // logging or validation was off
+	pending                 // the digest that can list it is not late yet
 	proven                  // the chain is proven around the time
 	inDoubt                 // some digest of the time is missing, wrong, not read, or still to come
 )
@@ -358,6 +359,8 @@ func (u *unlisted) judge(p trail.Place, o trail.Object, stamp, last time.Time) {
 		u.doubt(p, o, stamp, "a digest folder of the account and region was not listed")
 	case count[inDoubt] > 0:
 		u.doubt(p, o, stamp, why)
+	case count[pending] > 0:
+		u.r.isNotDue()
 	case count[proven] > 0 && count[over] > 0:
 		u.doubt(p, o, stamp, "another chain of the place ended before")
 	case count[proven] > 0:
@@ -450,7 +453,7 @@ func (u *unlisted) standing(c *strands, stamp, last time.Time) (standing, string
 		}
 		switch {
 		case u.r.mayGoOn(c):
-			return inDoubt, "the digest that can list it is not late yet"
+			return pending, ""
 		case u.r.isAcknowledged(c):
 			return absent, ""
 		}

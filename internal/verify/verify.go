@@ -242,6 +242,13 @@ func (r *run) due() time.Time {
 	return r.cfg.End
 }
 
+// isNotDue notes that something could not be judged yet.
+func (r *run) isNotDue() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.notDue = true
+}
+
 // use notes the key that verified a digest.
 func (r *run) use(region string, k digest.Key) {
 	if k.Fingerprint == "" {

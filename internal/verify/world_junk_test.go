@@ -107,6 +107,9 @@ func (tr *trial) plantJunk(s *testtrail.Store) map[string]bool {
 		if name.Backfill { // one that cannot be judged casts doubt on its time, by rule
 			kind %= 4
 		}
+		if kind > 3 && !bytes.Equal(o.Body, testtrail.Gzip(d.Doc.Bytes())) {
+			continue // the genuine content, which is gone, would prove more than there was
+		}
 		switch kind {
 		case 0:
 			o = testtrail.Stored{Body: []byte("junk")}
