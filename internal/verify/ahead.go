@@ -80,6 +80,7 @@ type named struct {
 // readFew reads ahead the names of all trails that have few of them in an extent:
 // anyone can plant a hundred thousand trails of one name.
 func (r *run) readFew(ctx context.Context, all []*names, e extent) (next func() (named, fetch.Candidates, bool), stop func()) {
+	all = slices.Clone(all) // the caller lets go of names while others are read
 	few := func(yield func(named) bool) {
 		for _, n := range all {
 			list := n.between(e.lower, e.upper)
