@@ -67,6 +67,12 @@ func (s *scope) chainOf(ref chain.Ref) *strands {
 	return nil
 }
 
+// addUnreadBackfill notes that a backfill digest was not judged: what it lists is not
+// known.
+func (s *scope) addUnreadBackfill(end time.Time) {
+	s.unreadBackfill.add(end.Add(-2*window), end.Add(window), report.Unverified)
+}
+
 // isWalkedInto reports whether the chain of other names leads to one of these.
 func (s *scope) isWalkedInto(n *names) bool {
 	for _, at := range n.all {
@@ -122,6 +128,11 @@ func (r *run) walkNames(ctx context.Context, s *scope, all []*names) error {
 			return err
 		}
 		if len(w.chains) == 0 && len(n.between(time.Time{}, s.read.lower)) == 0 {
+			if err := w.lookAbove(ctx, s.read); err != nil {
+				return err
+			}
+		}
+		if len(w.chains) == 0 && len(n.between(time.Time{}, s.read.lower)) == 0 {
 			w.finish(ctx)
 			r.keepUnproven(w) // there may be very many
 			all[i] = nil
@@ -131,6 +142,14 @@ func (r *run) walkNames(ctx context.Context, s *scope, all []*names) error {
 	}
 	for _, w := range s.walks {
 		if err := w.lookBack(ctx, s.read); err != nil {
+			return err
+		}
+		if len(w.chains) == 0 && !s.isWalkedInto(w.names) {
+			if err := w.lookAbove(ctx, s.read); err != nil {
+				return err
+			}
+		}
+		if err := w.lookBeyondEnds(ctx, s.read); err != nil {
 			return err
 		}
 	}
@@ -160,10 +179,9 @@ func (r *run) keepUnproven(w *walk) {
 // keep keeps what the report needs of a scope.
 func (r *run) keep(s *scope) {
 	for _, w := range s.walks {
-		chains := 0
 		for _, c := range w.chains {
 			if c.joined == nil {
-				chains++
+				c.isPartial = !s.isComplete
 				r.mu.Lock()
 				r.chains = append(r.chains, c)
 				r.mu.Unlock()

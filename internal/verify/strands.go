@@ -16,6 +16,9 @@ import (
 type strands struct {
 	name     trail.Chain // with the place of its newest trusted digest
 	isSilent bool        // nothing is reported
+	// isPartial says that a digest folder of the account and region was not listed:
+	// the chain may go on there.
+	isPartial bool
 
 	// Owned by the scope's walks until they have ended.
 	joined *strands             // the chain that this one became part of
@@ -28,6 +31,8 @@ type strands struct {
 	oldest time.Time            // the end of the oldest one
 	from   time.Time            // the beginning of its hour
 	bottom bottom               // how the oldest strand ended
+	unread *chain.Step          // a name after the newest trusted digest that was not judged
+	wentOn bool                 // a digest long after the range proves that the chain did not end before it
 	began  time.Time            // the end of the starting digest that nothing trusted comes before
 
 	mu      sync.Mutex // guards the counts, to which log checks add
@@ -83,6 +88,24 @@ func (c *strands) join(o *strands) {
 	if c.oldest.Before(o.oldest) {
 		o.oldest, o.from, o.bottom = c.oldest, c.from, c.bottom
 	}
+}
+
+// keepBottom returns what sets the bottom back to what it is now, where a strand that
+// begins above the oldest digest did not lead below it.
+func (c *strands) keepBottom(end time.Time) func() {
+	bottom, oldest := c.bottom, c.oldest
+	return func() {
+		if !oldest.IsZero() && end.After(oldest) && c.joined == nil && c.oldest.Equal(oldest) {
+			c.bottom = bottom
+		}
+	}
+}
+
+// startsWithin reports whether the chain begins with a starting digest less than an
+// hour before a time. The last digest of a trail that was made anew can end after the
+// first one of the new trail.
+func (c *strands) startsWithin(end time.Time) bool {
+	return c.bottom.kind == starting && end.Before(c.bottom.ref.End.Add(window))
 }
 
 // overlaps reports whether trusted digests cover more than half an hour of the

@@ -29,6 +29,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -121,7 +122,8 @@ func Run(ctx context.Context, c Config) (*report.Report, error) {
 		return nil, err
 	}
 	out := r.report()
-	if out.Verdict == report.Intact && out.Counts.Digests.Valid == 0 && len(out.Began)+len(out.Ended) == 0 {
+	hasBegun := slices.ContainsFunc(out.Began, func(e report.ChainEnd) bool { return e.At.Before(c.End) })
+	if out.Verdict == report.Intact && out.Counts.Digests.Valid == 0 && !hasBegun && len(out.Ended) == 0 {
 		return nil, fmt.Errorf("verify %s: %w", c.Source.Name, ErrNotDue)
 	}
 	return out, nil
@@ -247,6 +249,13 @@ func (r *run) due() time.Time {
 		return due
 	}
 	return r.cfg.End
+}
+
+// isNotDue notes that something could not be judged yet.
+func (r *run) isNotDue() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.notDue = true
 }
 
 // use notes the key that verified a digest.

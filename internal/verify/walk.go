@@ -29,6 +29,9 @@ type walk struct {
 	stray   *strands    // counts them
 	gap     *gap        // waits for the logs that may explain it
 	unread  *chain.Step // the oldest name that was not judged and that nothing trusted names
+	// unreadEnds are the ends of all these names, lastUnread is the newest of them.
+	unreadEnds []time.Time
+	lastUnread *chain.Step
 }
 
 // stray is a name that is not proven.
@@ -77,30 +80,6 @@ func (w *walk) passBegun(ctx context.Context, e extent) error {
 	return ctx.Err()
 }
 
-// lookBack reads names below an extent, newest first, until it is known what came
-// before each chain: whether logging was off before a starting digest, or which
-// hours are missing before a broken strand. A trail without any chain so far may
-// have ended before the range: its newest trusted digest says when.
-func (w *walk) lookBack(ctx context.Context, e extent) error {
-	if !w.needsOlder() {
-		return nil
-	}
-	w.ahead.onPassed = w.passed(ctx, extent{isSilent: true})
-	w.ahead.begin(ctx, w.pending(time.Time{}, e.lower), aheadLeast)
-	defer func() { w.ahead.stop() }()
-	for ctx.Err() == nil && w.needsOlder() {
-		ref, ok := w.take(ctx)
-		if !ok {
-			break
-		}
-		w.strand(ctx, nil, ref, nil, extent{lower: ref.End, upper: ref.End, isSilent: true})
-		if u := w.unread; u != nil && u.Ref == ref && finding.ReasonOf(u.Verdict.Err) != finding.NoSignature {
-			break // older ones, if they can be read, do not say what this one says
-		}
-	}
-	return ctx.Err()
-}
-
 // pending returns the names that end after from and not after to and that were not
 // walked, newest first.
 func (w *walk) pending(from, to time.Time) []name {
@@ -124,23 +103,6 @@ func (w *walk) extend(ctx context.Context, e extent) error {
 		}
 	}
 	return w.pass(ctx, e)
-}
-
-// needsOlder reports whether it is not yet known what came before some chain.
-func (w *walk) needsOlder() bool {
-	if len(w.chains) == 0 {
-		// Where another trail's chain leads to the newest name, that is the answer.
-		return !w.scope.isWalkedInto(w.names)
-	}
-	return slices.ContainsFunc(w.chains, func(c *strands) bool {
-		switch b := c.bottom; b.kind {
-		case starting, broken:
-			return c.joined == nil && b.ref.End.After(w.r.cfg.Start)
-		case unnamed:
-			return c.joined == nil && c.from.After(w.r.cfg.Start)
-		}
-		return false
-	})
 }
 
 // take returns the name at which the next strand can begin.
@@ -171,6 +133,8 @@ func (r *run) inRange(end time.Time) bool {
 func (w *walk) strand(ctx context.Context, c *strands, ref chain.Ref, named *chain.Successor, e extent) {
 	options := chain.Options{Now: w.r.cfg.Now, Until: e.lower, Successor: named, Repeats: w.repeats}
 	isFork := false
+	keepBottom := func() {}
+	defer func() { keepBottom() }()
 	for s, err := range chain.Walk(ctx, w.ahead, w.r.keys, ref, options) {
 		if err != nil {
 			return
@@ -183,6 +147,7 @@ func (w *walk) strand(ctx context.Context, c *strands, ref chain.Ref, named *cha
 		}
 		if s.Verdict.Trusted && c == nil {
 			if c, isFork = w.chainOf(s); !isFork {
+				keepBottom = c.keepBottom(s.End)
 				w.bridge(ctx, c, s)
 			}
 		}
@@ -222,7 +187,7 @@ func (w *walk) chainOf(s chain.Step) (c *strands, isFork bool) {
 	}
 	for _, o := range w.chains {
 		if o.joined == nil && o.name.Organization == s.Organization {
-			return o, !s.Backfill && o.overlaps(from, s.End)
+			return o, !s.Backfill && o.overlaps(from, s.End) && !o.startsWithin(s.End)
 		}
 	}
 	c = &strands{name: s.Chain, isSilent: w.names.isSilent, places: map[trail.Place]bool{}, newest: s.End}
@@ -240,19 +205,41 @@ func (w *walk) bridge(ctx context.Context, c *strands, s chain.Step) {
 	c.bottom = bottom{kind: atRange}
 	switch b.kind {
 	case starting:
-		w.openGap(c, s.End, b.ref.End, b.at, "")
+		w.openGap(c, s.End, b.ref.End, b.at, w.mayBeLater(s.End, b.ref.End))
 	case broken:
-		if isStart, err := chain.Starting(ctx, w.r.keys, b.ref.DigestKey, b.named.Previous); err == nil && isStart {
-			w.openGap(c, s.End, b.ref.End, b.at, "; the starting digest itself is gone, altered or was not read")
-			return
+		isStart, err := chain.Starting(ctx, w.r.keys, b.ref.DigestKey, b.named.Previous)
+		follows, followsErr := chain.Follows(ctx, w.r.keys, b.ref.DigestKey, b.named.Previous, s.Verdict.Signature)
+		switch {
+		case isStart:
+			w.openGap(c, s.End, b.ref.End, b.at, "; the starting digest itself is gone, altered or was not read"+w.mayBeLater(s.End, b.ref.End))
+		case follows:
+		case err != nil, followsErr != nil, b.isUnread, !w.scope.isComplete:
+			// Those between lie where what was not read would say, or listed.
+			c.time.add(s.End, b.ref.End.Add(-window), report.Unverified)
+		default:
+			w.missing(c, s.End, b.ref.End.Add(-window))
 		}
-		if follows, err := chain.Follows(ctx, w.r.keys, b.ref.DigestKey, b.named.Previous, s.Verdict.Signature); err == nil && follows {
-			return
-		}
-		w.missing(c, s.End, b.ref.End.Add(-window))
 	case unnamed:
 		w.missing(c, s.End, c.from)
 	}
+}
+
+// mayBeLater says where a digest in a gap was not read, that can be the last one
+// before it.
+func (w *walk) mayBeLater(from, to time.Time) string {
+	var last time.Time
+	for _, end := range w.unreadEnds {
+		if end.After(from) && end.Before(to) && end.After(last) {
+			last = end
+		}
+	}
+	switch {
+	case !w.scope.isComplete:
+		return "; a digest folder of the account and region was not listed, and can hold later ones than the last before the gap"
+	case last.IsZero():
+		return ""
+	}
+	return fmt.Sprintf("; the digest that ends at %s was not proven, and can be the last one before the gap", last.Format(time.RFC3339))
 }
 
 // missing reports the digests that are due between two trusted ones. An hour
@@ -345,6 +332,9 @@ func (w *walk) breaks(ctx context.Context, c *strands, s chain.Step, asked bool)
 	if !s.Backfill || s.Verdict.Status == chain.Unverified {
 		c.time.add(s.End.Add(-window), s.End, stateOf(s.Verdict))
 	}
+	if s.Backfill && s.Verdict.Status == chain.Unverified {
+		w.scope.addUnreadBackfill(s.End)
+	}
 	if asked {
 		claimed := w.claim(c, s)
 		w.judged(ctx, s, s.Verdict, s.At, 1+claimed)
@@ -397,10 +387,14 @@ func (w *walk) unproven(ctx context.Context, s chain.Step, asked bool) {
 		w.r.moved(s.Verdict.SignedFor.Bucket)
 	}
 	if s.Backfill && s.Verdict.Status == chain.Unverified {
-		w.scope.unreadBackfill.add(s.End.Add(-2*window), s.End.Add(window), report.Unverified)
+		w.scope.addUnreadBackfill(s.End)
 	}
 	if s.Verdict.Status == chain.Unverified {
 		w.scope.unread[s.Place] = true
+		w.unreadEnds = append(w.unreadEnds, s.End)
+		if w.lastUnread == nil || s.End.After(w.lastUnread.End) {
+			w.lastUnread = &s
+		}
 		if w.unread == nil || s.End.Before(w.unread.End) {
 			w.unread = &s
 		}
@@ -440,6 +434,9 @@ func (w *walk) finish(ctx context.Context) {
 	for _, c := range w.chains {
 		if c.joined != nil {
 			continue
+		}
+		if u := w.lastUnread; u != nil && u.End.After(c.newest) {
+			c.unread = u
 		}
 		switch b := c.bottom; {
 		case c.name.Backfill:
