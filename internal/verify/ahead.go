@@ -83,7 +83,7 @@ func (r *run) readFew(ctx context.Context, all []*names, e extent) (next func() 
 	all = slices.Clone(all) // the caller lets go of names while others are read
 	few := func(yield func(named) bool) {
 		for _, n := range all {
-			list := n.between(e.lower, e.upper)
+			list := n.between(e.lower, n.upper(e))
 			for _, at := range list {
 				if len(list) <= maxFew && !yield(named{n, at}) {
 					return

@@ -40,7 +40,7 @@ const maxAbove = 64
 // below it: either the trail began later, as a starting digest proves, or what came
 // before is gone.
 func (w *walk) lookAbove(ctx context.Context, e extent) error {
-	above := w.names.between(e.upper, time.Unix(1<<40, 0))
+	above := w.pending(e.upper, endOfTime())
 	if len(above) == 0 || w.names.isSilent || w.names.trail.Backfill {
 		return nil
 	}

@@ -119,12 +119,13 @@ func (r *run) walkNames(ctx context.Context, s *scope, all []*names) error {
 	defer stop()
 	for i, n := range all {
 		w := r.newWalk(s, n)
-		if few := n.between(s.read.lower, s.read.upper); len(few) <= maxFew {
+		e := extent{lower: s.read.lower, upper: n.upper(s.read)}
+		if few := n.between(e.lower, e.upper); len(few) <= maxFew {
 			w.ahead.beginShared(few, next)
 		} else {
-			w.ahead.begin(ctx, w.pending(s.read.lower, s.read.upper), aheadMost)
+			w.ahead.begin(ctx, w.pending(e.lower, e.upper), aheadMost)
 		}
-		if err := w.passBegun(ctx, s.read); err != nil {
+		if err := w.passBegun(ctx, e); err != nil {
 			return err
 		}
 		if len(w.chains) == 0 && len(n.between(time.Time{}, s.read.lower)) == 0 {
