@@ -26,11 +26,28 @@ func (w *walk) lookBack(ctx context.Context, e extent) error {
 			break
 		}
 		w.strand(ctx, nil, ref, nil, extent{lower: ref.End, upper: ref.End, isSilent: true})
-		if u := w.unread; len(w.chains) == 0 && u != nil && u.Ref == ref && finding.ReasonOf(u.Verdict.Err) != finding.NoSignature {
-			break // older ones, if they can be read, do not say what this one says
+		u := w.unread
+		if len(w.chains) > 0 || u == nil || u.Ref != ref || finding.ReasonOf(u.Verdict.Err) == finding.NoSignature {
+			continue
+		}
+		// Older ones, if they can be read, do not say what this one says. But one that
+		// the user knows as the last may be planted: then a few of the others are asked.
+		if !w.isLastKnown() || len(w.unreadEnds) >= maxUnread {
+			break
 		}
 	}
 	return ctx.Err()
+}
+
+// maxUnread is how many names are tried where the last one was not read, and the user
+// knows of the end.
+const maxUnread = 64
+
+// isLastKnown reports whether the user knows that a chain ended with the newest name
+// that was not judged.
+func (w *walk) isLastKnown() bool {
+	u := w.lastUnread
+	return u != nil && w.r.isAcknowledged(&strands{name: u.Chain, newest: u.End})
 }
 
 // maxAbove is how many names beyond an extent are read of a trail without older ones.

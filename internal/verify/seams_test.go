@@ -259,3 +259,29 @@ func TestMadeAnewAtAnyMinute(t *testing.T) {
 		}
 	}
 }
+
+// An acknowledged end whose digests are in an archive stays acknowledged. One that
+// hides that those before it are gone does not.
+func TestAcknowledgedEndInAnArchive(t *testing.T) {
+	for _, isPlanted := range []bool{false, true} {
+		s := newSite(testtrail.Options{}, 12)
+		last := s.c.Issued[12]
+		live := s.second(testtrail.Options{Offset: 31 * time.Minute}, day, 50)
+		s.cfg.Ended = ended.List{ended.EntryOf(s.c.Name(), last.End)}
+		s.cfg.Start, s.cfg.End, s.cfg.Now = day.Add(30*time.Hour), day.Add(40*time.Hour), live.Now().Add(time.Hour)
+		want := ""
+		if isPlanted {
+			s.remove(s.c.Issued[6:])
+			s.junk(s.c.Name(), last.End)
+			want = "UNVERIFIED archived d12"
+		}
+		for i, d := range s.c.Issued {
+			if !isPlanted || i == 12 {
+				s.Fail(bucket, d.Key, &testtrail.Fault{Err: fmt.Errorf("get: %w", finding.ErrArchived)})
+			}
+		}
+		if r := s.expect(t, want); len(r.Ended) == 0 != isPlanted {
+			t.Errorf("planted %t: ended %v", isPlanted, r.Ended)
+		}
+	}
+}

@@ -474,11 +474,11 @@ func (w *walk) unreadEnd(ctx context.Context) {
 	if len(w.chains) > 0 || len(w.strays) > 0 || u == nil || w.names.isSilent || u.Backfill || w.asked(u.End, extent{}) || w.scope.isWalkedInto(w.names) {
 		return
 	}
-	c := &strands{name: u.Chain, newest: u.End}
-	if w.r.isAcknowledged(c) {
+	if w.isLastKnown() {
 		w.r.mu.Lock()
 		defer w.r.mu.Unlock()
-		w.r.ended = append(w.r.ended, w.r.chainEnd(c, u.End))
+		last := &strands{name: w.lastUnread.Chain, newest: w.lastUnread.End}
+		w.r.ended = append(w.r.ended, w.r.chainEnd(last, last.newest))
 		return
 	}
 	if finding.ReasonOf(u.Verdict.Err) != finding.NoSignature {
