@@ -89,7 +89,7 @@ func (r *run) readFew(ctx context.Context, all []*names, e extent) (next nextFew
 			if n == nil {
 				continue // walked already
 			}
-			list := n.between(e.lower, e.upper)
+			list := n.between(e.lower, n.upper(e))
 			for _, at := range list {
 				if len(list) <= maxFew && !yield(named{n, at}) {
 					return

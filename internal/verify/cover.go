@@ -30,10 +30,18 @@ func (r *run) cover() {
 		begin := r.cfg.Start
 		if !c.began.IsZero() && c.began.After(r.cfg.Start) {
 			begin = c.began
-			c.filled.add(r.cfg.Start, earlier(begin, r.cfg.End), report.NotBegun)
-			r.began = append(r.began, r.chainEnd(c, c.began))
+			if c.isPartial {
+				c.filled.add(r.cfg.Start, earlier(begin, r.cfg.End), report.Unverified)
+			} else {
+				c.filled.add(r.cfg.Start, earlier(begin, r.cfg.End), report.NotBegun)
+				r.began = append(r.began, r.chainEnd(c, c.began))
+			}
 		}
 		for _, hole := range c.holes(begin, due) {
+			if c.isPartial { // told with the folder
+				c.filled.add(hole.Start, hole.End, report.Unverified)
+				continue
+			}
 			if !hole.Start.Before(c.newest.UTC()) { // names that are not proven do not divide the time after the end
 				if r.mayGoOn(c) {
 					c.filled.add(hole.Start, due, report.NotDue)
@@ -115,6 +123,11 @@ func (r *run) end(c *strands, hole report.Range, ends map[trailEnd][]*strands) {
 	standing, last := r.cfg.Ended.Judge(c.name, c.newest)
 	r.ends = append(r.ends, r.chainEnd(c, c.newest))
 	switch {
+	case standing == ended.Earlier && c.unread != nil: // which can be the acknowledged one
+		c.filled.add(hole.Start, hole.End, report.Unverified)
+		if u := c.unread; !r.inRange(u.End) {
+			r.doubt(r.logCtx, subject(u.Chain, u.At, u.End), u.Verdict.Err, 1)
+		}
 	case standing == ended.Earlier:
 		c.filled.add(hole.Start, hole.End, report.Uncovered)
 		r.find(finding.Finding{

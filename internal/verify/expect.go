@@ -65,9 +65,14 @@ func (r *run) has(account, region, trail string) bool {
 	matches := func(c *strands) bool {
 		return (account == "" || c.name.Account == account) && (region == "" || c.name.Region == region) && (trail == "" || c.name.Trail == trail)
 	}
-	return slices.ContainsFunc(r.chains, matches) ||
+	return slices.ContainsFunc(r.chains, func(c *strands) bool { return matches(c) && !r.beginsAfter(c) }) ||
 		slices.ContainsFunc(r.unproven, func(c *strands) bool { return matches(c) && c.digests.Unverified > 0 }) ||
 		r.unsearched.Load()
+}
+
+// beginsAfter reports whether a chain began after the range.
+func (r *run) beginsAfter(c *strands) bool {
+	return !c.began.IsZero() && !c.began.Add(-window).Before(r.cfg.End)
 }
 
 // trails returns the names of the trails whose chains are proven.

@@ -119,6 +119,18 @@ func (n *names) between(from, to time.Time) []name {
 	return n.all[first:last]
 }
 
+// upper returns the upper end of what is read of these names. Where there are few, and
+// all lie above, these say when the trail began.
+func (n *names) upper(e extent) time.Time {
+	if !n.isSilent && len(n.between(time.Time{}, e.upper)) == 0 && len(n.all) <= maxFew {
+		return endOfTime()
+	}
+	return e.upper
+}
+
+// endOfTime is later than any digest.
+func endOfTime() time.Time { return time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }
+
 // newest returns the end of the newest name that ends not after a time, and
 // whether there is one.
 func (n *names) newest(until time.Time) (time.Time, bool) {

@@ -23,6 +23,7 @@ func TestOddFolders(t *testing.T) {
 		base + region + "/restored/" + name, base + region + "/restored/2026/03/01/" + name, base + region + "/26/03/01/" + name,
 		base + region + "/" + name, base + region + "/2026/" + name, base + region + "/2026/03/" + name,
 		base + name, base + "note.txt", base + region + "/2026/03/01/sub/" + name,
+		base + region + "/2026/02/31/" + name,
 		base + region + "/2026/03/01/" + name + ".metadata.json",
 	} {
 		for _, copied := range []bool{false, true} {

@@ -79,6 +79,12 @@ func (s *scope) chainOf(ref chain.Ref) *strands {
 	return nil
 }
 
+// addUnreadBackfill notes that a backfill digest was not judged: what it lists is not
+// known.
+func (s *scope) addUnreadBackfill(end time.Time) {
+	s.unreadBackfill.add(end.Add(-2*window), end.Add(window), report.Unverified)
+}
+
 // isWalkedInto reports whether the chain of other names leads to one of these.
 func (s *scope) isWalkedInto(n *names) bool {
 	for _, at := range n.all {
@@ -125,6 +131,9 @@ func (r *run) scope(ctx context.Context, s scope) error {
 			f()
 		}
 	}
+	for _, c := range chains {
+		c.isPartial = !s.isComplete
+	}
 	r.keep(s.walks, chains)
 	return ctx.Err()
 }
@@ -155,21 +164,19 @@ func (r *run) walkTrail(ctx context.Context, s *scope, all []*names, next nextFe
 	for i, n := range all {
 		w := r.newWalk(s, n)
 		walks[i] = w
-		if few := n.between(s.read.lower, s.read.upper); len(few) <= maxFew {
+		e := extent{lower: s.read.lower, upper: n.upper(s.read)}
+		if few := n.between(e.lower, e.upper); len(few) <= maxFew {
 			w.ahead.beginShared(few, next)
 		} else {
-			w.ahead.begin(ctx, w.pending(s.read.lower, s.read.upper), aheadMost)
+			w.ahead.begin(ctx, w.pending(e.lower, e.upper), aheadMost)
 		}
-		if err := w.passBegun(ctx, s.read); err != nil {
+		if err := w.passBegun(ctx, e); err != nil {
 			return err
 		}
 	}
-	for _, look := range []func(*walk) error{
-		func(w *walk) error { return w.lookUp(ctx, s.read) },
-		func(w *walk) error { return w.lookBack(ctx, s.read) },
-	} {
+	for _, look := range []func(*walk, context.Context, extent) error{(*walk).lookUp, (*walk).lookBack} {
 		for _, w := range walks {
-			if err := look(w); err != nil {
+			if err := look(w, ctx, s.read); err != nil {
 				return err
 			}
 		}

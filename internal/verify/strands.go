@@ -17,6 +17,9 @@ import (
 type strands struct {
 	name     trail.Chain // with the place of its newest trusted digest
 	isSilent bool        // nothing is reported
+	// isPartial says that a digest folder of the account and region was not listed:
+	// the chain may go on there.
+	isPartial bool
 
 	// Owned by the scope's walks until they have ended.
 	joined *strands             // the chain that this one became part of
@@ -29,6 +32,7 @@ type strands struct {
 	oldest time.Time            // the end of the oldest one
 	from   time.Time            // the beginning of its hour
 	bottom bottom               // how the oldest strand ended
+	unread *chain.Step          // a name after the newest trusted digest that was not judged
 	began  time.Time            // the end of the starting digest that nothing trusted comes before
 
 	mu      sync.Mutex // guards the counts, to which log checks add
@@ -97,6 +101,13 @@ func (c *strands) save() (restore func()) {
 		c.time.segments, c.starts.segments, c.filled.segments = known, starts, filled
 		c.newest, c.oldest, c.from, c.bottom, c.began = newest, oldest, from, bottom, began
 	}
+}
+
+// startsWithin reports whether the chain begins with a starting digest less than an
+// hour before a time. The last digest of a trail that was made anew can end after the
+// first one of the new trail.
+func (c *strands) startsWithin(end time.Time) bool {
+	return c.bottom.kind == starting && end.Before(c.bottom.ref.End.Add(window))
 }
 
 // overlaps reports whether trusted digests cover more than half an hour of the

@@ -30,6 +30,9 @@ type walk struct {
 	gap     *gap        // waits for the logs that may explain it
 	more    bool        // more is read for what it lists: nothing is reported
 	unread  *chain.Step // the oldest name that was not judged and that nothing trusted names
+	// unreadEnds are the ends of all these names, lastUnread is the newest of them.
+	unreadEnds []time.Time
+	lastUnread *chain.Step
 }
 
 // stray is a name that is not proven.
@@ -82,58 +85,6 @@ func (w *walk) passBegun(ctx context.Context, e extent) error {
 	return ctx.Err()
 }
 
-// lookUp reads names above an extent, oldest first, until one is trusted, where the
-// extent itself does not show a chain: the range may lie before the chain's
-// beginning, or all of its digests may be gone from the range.
-func (w *walk) lookUp(ctx context.Context, e extent) error {
-	if len(w.chains) > 0 || w.scope.isWalkedInto(w.names) {
-		return nil
-	}
-	w.ahead.onPassed = w.passed(ctx, e)
-	above := w.names.between(e.upper, latest)
-	for i := len(above) - 1; i >= 0 && len(w.chains) == 0 && ctx.Err() == nil; i-- {
-		w.ahead.begin(ctx, above[i:i+1], 1)
-		if ref, ok := w.take(ctx); ok {
-			w.strand(ctx, nil, ref, nil, e)
-		}
-		w.ahead.stop()
-		if w.unread != nil && finding.ReasonOf(w.unread.Verdict.Err) != finding.NoSignature {
-			break
-		}
-	}
-	if len(w.chains) > 0 { // its names may have led to a bucket that was not listed
-		return w.pass(ctx, e)
-	}
-	return ctx.Err()
-}
-
-// latest is later than any digest.
-var latest = time.Unix(1<<43, 0)
-
-// lookBack reads names below an extent, newest first, until it is known what came
-// before each chain: whether logging was off before a starting digest, or which
-// hours are missing before a broken strand. A trail without any chain so far may
-// have ended before the range: its newest trusted digest says when.
-func (w *walk) lookBack(ctx context.Context, e extent) error {
-	if !w.needsOlder() {
-		return nil
-	}
-	w.ahead.onPassed = w.passed(ctx, extent{isSilent: true})
-	w.ahead.begin(ctx, w.pending(time.Time{}, e.lower), aheadLeast)
-	defer func() { w.ahead.stop() }()
-	for ctx.Err() == nil && w.needsOlder() {
-		ref, ok := w.take(ctx)
-		if !ok {
-			break
-		}
-		w.strand(ctx, nil, ref, nil, extent{lower: ref.End, upper: ref.End, isSilent: true})
-		if u := w.unread; u != nil && u.Ref == ref && finding.ReasonOf(u.Verdict.Err) != finding.NoSignature {
-			break // older ones, if they can be read, do not say what this one says
-		}
-	}
-	return ctx.Err()
-}
-
 // pending returns the names that end after from and not after to and that were not
 // walked, newest first.
 func (w *walk) pending(from, to time.Time) []name {
@@ -156,54 +107,20 @@ func (w *walk) extend(ctx context.Context, from, to extent) error {
 			w.ahead.stop()
 		}
 	}
-	if err := w.passNames(ctx, w.pending(to.lower, from.upper), to); err != nil {
+	for _, names := range [][]name{w.pending(to.lower, from.upper), w.pending(from.upper, to.upper)} {
+		if err := w.passNames(ctx, names, to); err != nil {
+			return err
+		}
+	}
+	if err := w.lookBackTo(ctx, to, to.lower); err != nil {
 		return err
 	}
-	return w.extendUp(ctx, from, to)
-}
-
-// extendUp reads the digests above an extent. A strand there does not change where
-// its chain ends below.
-func (w *walk) extendUp(ctx context.Context, from, to extent) error {
-	type end struct {
-		bottom         bottom
-		oldest, newest time.Time
-	}
-	below := map[*strands]end{}
 	for _, c := range w.chains {
-		below[c] = end{c.bottom, c.oldest, c.newest}
-	}
-	err := w.passNames(ctx, w.pending(from.upper, to.upper), to)
-	for _, c := range w.chains {
-		was, isOld := below[c]
-		if isOld && c.joined == nil && c.oldest.Equal(was.oldest) {
-			above := c.bottom
-			if c.bottom = was.bottom; above.kind == starting && above.ref.End.After(was.newest) {
-				w.openGap(c, was.newest, above.ref.End, above.at, "")
-			}
-		}
-		if b := c.bottom; c.joined == nil && b.kind == starting && c.began.IsZero() && len(w.names.between(time.Time{}, b.ref.End.Add(-1))) == 0 {
+		if b := c.bottom; c.joined == nil && b.kind == starting && c.began.IsZero() && (w.unread == nil || !w.unread.End.Before(b.ref.End)) {
 			c.began = b.ref.End
 		}
 	}
-	return err
-}
-
-// needsOlder reports whether it is not yet known what came before some chain.
-func (w *walk) needsOlder() bool {
-	if len(w.chains) == 0 {
-		// Where another trail's chain leads to the newest name, that is the answer.
-		return !w.scope.isWalkedInto(w.names)
-	}
-	return slices.ContainsFunc(w.chains, func(c *strands) bool {
-		switch b := c.bottom; b.kind {
-		case starting, broken:
-			return c.joined == nil && b.ref.End.After(w.r.cfg.Start)
-		case unnamed:
-			return c.joined == nil && c.from.After(w.r.cfg.Start)
-		}
-		return false
-	})
+	return nil
 }
 
 // take returns the name at which the next strand can begin.
@@ -234,6 +151,8 @@ func (r *run) inRange(end time.Time) bool {
 func (w *walk) strand(ctx context.Context, c *strands, ref chain.Ref, named *chain.Successor, e extent) {
 	options := chain.Options{Now: w.r.cfg.Now, Until: e.lower, Successor: named, Repeats: w.repeats}
 	isFork := false
+	keepBottom := func() {}
+	defer func() { keepBottom() }()
 	for s, err := range chain.Walk(ctx, w.ahead, w.r.keys, ref, options) {
 		if err != nil {
 			return
@@ -246,6 +165,7 @@ func (w *walk) strand(ctx context.Context, c *strands, ref chain.Ref, named *cha
 		}
 		if s.Verdict.Trusted && c == nil {
 			if c, isFork = w.chainOf(s); !isFork {
+				keepBottom = w.keepBottom(c, s.End)
 				w.bridge(ctx, c, s)
 			}
 		}
@@ -274,6 +194,22 @@ func (w *walk) strand(ctx context.Context, c *strands, ref chain.Ref, named *cha
 	}
 }
 
+// keepBottom returns what sets the bottom of a chain back to what it is now, where a
+// strand that begins above the oldest digest did not lead below it. Before a starting
+// digest there, logging was off.
+func (w *walk) keepBottom(c *strands, end time.Time) func() {
+	bottom, oldest, newest := c.bottom, c.oldest, c.newest
+	return func() {
+		if oldest.IsZero() || !end.After(oldest) || c.joined != nil || !c.oldest.Equal(oldest) {
+			return
+		}
+		above := c.bottom
+		if c.bottom = bottom; above.kind == starting && above.ref.End.After(newest) {
+			w.openGap(c, newest, above.ref.End, above.at, "")
+		}
+	}
+}
+
 // chainOf returns the chain that a strand which begins with s continues: the one
 // of the same organization, since a trail has one chain in an account and region
 // whatever its prefix is. Where trusted digests of that chain cover the time
@@ -285,7 +221,7 @@ func (w *walk) chainOf(s chain.Step) (c *strands, isFork bool) {
 	}
 	for _, o := range w.chains {
 		if o.joined == nil && o.name.Organization == s.Organization {
-			return o, !s.Backfill && o.overlaps(from, s.End)
+			return o, !s.Backfill && o.overlaps(from, s.End) && !o.startsWithin(s.End)
 		}
 	}
 	c = &strands{name: s.Chain, isSilent: w.names.isSilent, places: map[trail.Place]bool{}, newest: s.End}
@@ -303,19 +239,41 @@ func (w *walk) bridge(ctx context.Context, c *strands, s chain.Step) {
 	c.bottom = bottom{kind: atRange}
 	switch b.kind {
 	case starting:
-		w.openGap(c, s.End, b.ref.End, b.at, "")
+		w.openGap(c, s.End, b.ref.End, b.at, w.mayBeLater(s.End, b.ref.End))
 	case broken:
-		if isStart, err := chain.Starting(ctx, w.r.keys, b.ref.DigestKey, b.named.Previous); err == nil && isStart {
-			w.openGap(c, s.End, b.ref.End, b.at, "; the starting digest itself is gone, altered or was not read")
-			return
+		isStart, err := chain.Starting(ctx, w.r.keys, b.ref.DigestKey, b.named.Previous)
+		follows, followsErr := chain.Follows(ctx, w.r.keys, b.ref.DigestKey, b.named.Previous, s.Verdict.Signature)
+		switch {
+		case isStart:
+			w.openGap(c, s.End, b.ref.End, b.at, "; the starting digest itself is gone, altered or was not read"+w.mayBeLater(s.End, b.ref.End))
+		case follows:
+		case err != nil, followsErr != nil, b.isUnread, !w.scope.isComplete:
+			// Those between lie where what was not read would say, or listed.
+			c.time.add(s.End, b.ref.End.Add(-window), report.Unverified)
+		default:
+			w.missing(c, s.End, b.ref.End.Add(-window))
 		}
-		if follows, err := chain.Follows(ctx, w.r.keys, b.ref.DigestKey, b.named.Previous, s.Verdict.Signature); err == nil && follows {
-			return
-		}
-		w.missing(c, s.End, b.ref.End.Add(-window))
 	case unnamed:
 		w.missing(c, s.End, c.from)
 	}
+}
+
+// mayBeLater says where a digest in a gap was not read, that can be the last one
+// before it.
+func (w *walk) mayBeLater(from, to time.Time) string {
+	var last time.Time
+	for _, end := range w.unreadEnds {
+		if end.After(from) && end.Before(to) && end.After(last) {
+			last = end
+		}
+	}
+	switch {
+	case !w.scope.isComplete:
+		return "; a digest folder of the account and region was not listed, and can hold later ones than the last before the gap"
+	case last.IsZero():
+		return ""
+	}
+	return fmt.Sprintf("; the digest that ends at %s was not proven, and can be the last one before the gap", last.Format(time.RFC3339))
 }
 
 // missing reports the digests that are due between two trusted ones. An hour
@@ -408,6 +366,9 @@ func (w *walk) breaks(ctx context.Context, c *strands, s chain.Step, asked bool)
 	if !s.Backfill || s.Verdict.Status == chain.Unverified {
 		c.time.add(s.End.Add(-window), s.End, stateOf(s.Verdict))
 	}
+	if s.Backfill && s.Verdict.Status == chain.Unverified && s.Digest == nil {
+		w.scope.addUnreadBackfill(s.End)
+	}
 	claimed := w.claim(c, s, asked)
 	if asked {
 		w.judged(ctx, s, s.Verdict, s.At, 1+claimed)
@@ -460,9 +421,13 @@ func (w *walk) unproven(ctx context.Context, s chain.Step, asked bool) {
 		w.r.moved(s.Verdict.SignedFor.Bucket)
 	}
 	if s.Backfill && s.Verdict.Status == chain.Unverified && s.Digest == nil {
-		w.scope.unreadBackfill.add(s.End.Add(-2*window), s.End.Add(window), report.Unverified)
+		w.scope.addUnreadBackfill(s.End)
 	}
 	if s.Verdict.Status == chain.Unverified {
+		w.unreadEnds = append(w.unreadEnds, s.End)
+		if w.lastUnread == nil || s.End.After(w.lastUnread.End) {
+			w.lastUnread = &s
+		}
 		if w.r.inRange(s.End) {
 			w.scope.unread[s.Place] = true
 		}
@@ -502,6 +467,9 @@ func (w *walk) finish(ctx context.Context) {
 	for _, c := range w.chains {
 		if c.joined != nil {
 			continue
+		}
+		if u := w.lastUnread; u != nil && u.End.After(c.newest) {
+			c.unread = u
 		}
 		switch b := c.bottom; {
 		case c.name.Backfill:
@@ -545,11 +513,11 @@ func (w *walk) unreadEnd(ctx context.Context) {
 	if len(w.chains) > 0 || len(w.strays) > 0 || u == nil || w.names.isSilent || u.Backfill || w.asked(u.End, extent{}) || w.scope.isWalkedInto(w.names) {
 		return
 	}
-	c := &strands{name: u.Chain, newest: u.End}
-	if w.r.isAcknowledged(c) {
+	if w.isLastKnown() {
 		w.r.mu.Lock()
 		defer w.r.mu.Unlock()
-		w.r.ended = append(w.r.ended, w.r.chainEnd(c, u.End))
+		last := &strands{name: w.lastUnread.Chain, newest: w.lastUnread.End}
+		w.r.ended = append(w.r.ended, w.r.chainEnd(last, last.newest))
 		return
 	}
 	if finding.ReasonOf(u.Verdict.Err) != finding.NoSignature {

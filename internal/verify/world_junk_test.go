@@ -218,6 +218,13 @@ func (tr *trial) checkSeam() {
 	for id, spans := range allOff {
 		allOff[id] = union(spans, span{whole.start, whole.due()})
 	}
+	for key := range all {
+		// A log in the last minutes before a stop may have been written after it, once
+		// it is known that the trail which stopped is one of the place.
+		if k, err := trail.ParseLogKey(key); err == nil && !one[key] && tr.isBeforeStop(k, oneOff) {
+			delete(all, key)
+		}
+	}
 	for key := range one {
 		if k, err := trail.ParseLogKey(key); err == nil && doubts[k.Account+k.Region] {
 			all[key] = true
@@ -250,4 +257,17 @@ func (tr *trial) collect(r *report.Report, keys map[string]bool, off map[string]
 			delete(off, id)
 		}
 	}
+}
+
+// isBeforeStop reports whether a log's stamp lies shortly before a time in which a
+// chain of its account and region was off.
+func (tr *trial) isBeforeStop(k trail.LogKey, off map[string][]span) bool {
+	for id, spans := range off {
+		if strings.HasPrefix(id, k.Account+" "+k.Region+" ") && slices.ContainsFunc(spans, func(s span) bool {
+			return s.from.After(k.Stamp) && s.from.Sub(k.Stamp) < 10*time.Minute
+		}) {
+			return true
+		}
+	}
+	return false
 }
