@@ -62,7 +62,11 @@ func (a *app) ingest(ctx context.Context, c *config) int {
 	}
 	switch {
 	case err != nil && !errors.Is(err, ingest.ErrHalt):
-		return a.fail(exitIncomplete, err, hint(err))
+		code := exitIncomplete
+		if o.Findings > 0 && c.Once {
+			code = exitFindings // what could not be listed does not hide a finding
+		}
+		return a.fail(code, err, hint(err))
 	case o.Findings > 0 && (c.Once || err != nil):
 		return exitFindings
 	case o.Waiting > 0 && c.Once:

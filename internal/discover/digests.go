@@ -92,12 +92,13 @@ func (f *Finder) Odd(ctx context.Context, bucket, folder string, first, last tim
 		layout string // of the names below folder
 	}
 	levels := []level{{folder, "2006"}}
-	for day := first; !day.After(last); day = day.AddDate(0, 0, 1) {
-		for _, l := range []level{{folder + day.Format("2006/"), "01"}, {folder + day.Format("2006/01/"), "02"}} {
-			if !slices.Contains(levels, l) {
-				levels = append(levels, l)
-			}
+	month := first.AddDate(0, 0, 1-first.Day())
+	for year := ""; !month.After(last); month = month.AddDate(0, 1, 0) {
+		if y := month.Format("2006/"); y != year {
+			year = y
+			levels = append(levels, level{folder + year, "01"})
 		}
+		levels = append(levels, level{folder + month.Format("2006/01/"), "02"})
 	}
 	for _, l := range levels {
 		for o, err := range f.Objects.Children(ctx, bucket, l.folder) {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,6 +26,12 @@ func (s *site) copied(t *testing.T, folder string) {
 	if err := s.WriteFolder(bucket, folder, nil); err != nil {
 		t.Fatal(err)
 	}
+	s.opened(t, folder)
+}
+
+// opened makes a folder the source.
+func (s *site) opened(t *testing.T, folder string) {
+	t.Helper()
 	d, err := dir.Open(folder)
 	if err != nil {
 		t.Fatal(err)
@@ -61,6 +69,53 @@ func TestPlantedInACopy(t *testing.T) {
 	s.copied(t, t.TempDir())
 	s.run(t)
 	s.expect(t, s.want(s.c.Issued[len(s.c.Issued)-1].Logs...), "digest-corrupt")
+}
+
+// Names and digests that are planted in a plain copy hold back no events, whatever
+// the layout of the copy. Each row plants after the third digest.
+func TestManyPlantedInACopy(t *testing.T) {
+	junk := func(n int) func(*site) map[string][]byte {
+		return func(s *site) map[string][]byte {
+			planted := map[string][]byte{}
+			for i := range n {
+				planted[s.c.Name().Digest(s.c.Issued[2].End.Add(time.Duration(i+1)*time.Second)).String()] = []byte("x")
+			}
+			return planted
+		}
+	}
+	// The planted digest is the fourth one under another name. It repeats a
+	// signature that is not that of the third.
+	digest := func(s *site) map[string][]byte {
+		doc, end, wrong := s.c.Issued[3].Doc, s.c.Issued[2].End.Add(time.Minute), strings.Repeat("00", 256)
+		doc.Object, doc.End, doc.PrevSignature = s.c.Name().Digest(end).String(), end.Format(time.RFC3339), &wrong
+		return map[string][]byte{doc.Object: testtrail.Gzip(doc.Bytes())}
+	}
+	for _, tt := range []struct {
+		name  string
+		below string // folder that the copy lies in
+		plant func(*site) map[string][]byte
+		found []string
+	}{
+		{"control", "", junk(0), nil},
+		{"one name, below a folder", "exports/one", junk(1), []string{"digest-corrupt"}},
+		{"many names", "", junk(40), slices.Repeat([]string{"digest-corrupt"}, 40)},
+		{"a digest", "", digest, []string{"coverage"}},
+		{"a digest, below a folder", "exports/one", digest, []string{"coverage"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, folder := newSite(t, 6), t.TempDir()
+			want := s.want(s.c.Issued[len(s.c.Issued)-1].Logs...)
+			for key, body := range tt.plant(s) {
+				s.Put(bucket, key, testtrail.Stored{Body: body})
+			}
+			s.copied(t, filepath.Join(folder, tt.below))
+			s.opened(t, folder)
+			if o := s.run(t); o.Waiting != 1 { // for the newest alone
+				t.Errorf("%+v", o)
+			}
+			s.expect(t, want, tt.found...)
+		})
+	}
 }
 
 // The last digest before a gap has no successor that repeats its signature:

@@ -252,7 +252,7 @@ func (f *follower) take(ctx context.Context, g got, newer *got) error {
 	switch fate.Fate {
 	case disposition.Wait:
 		f.m.wait(fate.Reason)
-		if fate.Reason == finding.NoSignature && f.endsBefore(g, newer) {
+		if fate.Reason == finding.NoSignature && (f.endsBefore(g, newer) || f.isPassedBy(ctx, g)) {
 			return f.unprovable(ctx, g, s.At)
 		}
 		if fate.Reason == finding.NoSignature {
@@ -305,11 +305,11 @@ func (f *follower) judge(ctx context.Context, g got, newer *got) chain.Step {
 	if newer == nil || !errors.Is(s.Verdict.Err, digest.ErrUnsigned) {
 		return s
 	}
-	signature := f.successor(ctx, g)
-	if signature == "" {
+	more := f.successors(ctx, g.Digest, !g.ahead.IsLarge())
+	if len(more) == 0 {
 		return s
 	}
-	repeated = append(repeated, signature)
+	repeated = append(repeated, more...)
 	return judge()
 }
 

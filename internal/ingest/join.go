@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -210,26 +211,74 @@ func (f *follower) listBefore(ctx context.Context, d discover.Digest) (found boo
 	return found, nil
 }
 
-// successor returns the signature of g that a later digest repeats, "" where
-// none is known that does. In a copy the one next to g need not be its
-// successor: anything can have been planted between the two.
-func (f *follower) successor(ctx context.Context, g got) string {
-	list := f.pending()
-	i := slices.IndexFunc(list, func(d discover.Digest) bool { return d.End.After(g.End) })
-	for n := range successorsTried {
-		if i < 0 || i+n >= len(list) {
-			return ""
-		}
-		file, later, err := f.source.digests.DigestAhead(ctx, list[i+n].Object()) // never in its turn: g may hold that
-		if later || err != nil || file.Digest.Previous == nil {
-			continue
-		}
-		p := file.Digest.Previous
-		if trail.Tail(p.Object) == trail.Tail(g.DigestKey.String()) {
-			return p.Signature
+// successors returns the signatures that later digests repeat for d, each once.
+// Anything can be planted between d and its successor, and a planted digest can
+// repeat a signature that is not that of d. So several digests are read: first
+// those that end about an hour after d, as its successor does. For large see
+// previousOf.
+func (f *follower) successors(ctx context.Context, d discover.Digest, large bool) (repeated []string) {
+	for _, later := range f.after(d, d.End.Add(window)) {
+		for _, p := range f.previousOf(ctx, later, large) {
+			if trail.Tail(p.Object) == trail.Tail(d.DigestKey.String()) && !slices.Contains(repeated, p.Signature) {
+				repeated = append(repeated, p.Signature)
+			}
 		}
 	}
-	return ""
+	return repeated
+}
+
+// after returns known digests that end after d, at most successorsTried. Those
+// whose end is near due come first.
+func (f *follower) after(d discover.Digest, due time.Time) []discover.Digest {
+	list := slices.DeleteFunc(f.pending(), func(o discover.Digest) bool { return !o.End.After(d.End) })
+	slices.SortStableFunc(list, func(a, b discover.Digest) int {
+		return cmp.Compare(a.End.Sub(due).Abs(), b.End.Sub(due).Abs())
+	})
+	return list[:min(len(list), successorsTried)]
+}
+
+// isPassedBy reports whether a later digest is proven that begins the chain anew
+// or whose predecessor ends before g. Then no digest will repeat the signature
+// of g.
+func (f *follower) isPassedBy(ctx context.Context, g got) bool {
+	passes := func(d *digest.Digest) bool {
+		if d == nil || d.Previous == nil {
+			return d != nil
+		}
+		key, err := trail.ParseDigestKey(d.Previous.Object)
+		return err == nil && key.End.Before(g.End)
+	}
+	for _, later := range f.after(g.Digest, f.head.End.Add(window)) {
+		found := f.get(ctx, later).ahead.Found()
+		if !slices.ContainsFunc(found, func(file chain.Found) bool { return passes(file.File.Digest) }) {
+			continue
+		}
+		o := chain.Options{Now: f.Now(), Repeated: f.successors(ctx, later, !g.ahead.IsLarge())}
+		if s := chain.JudgeFiles(ctx, f.keys, later, found, o); s.Verdict.Trusted && passes(s.Digest) {
+			return true
+		}
+	}
+	return false
+}
+
+// previousOf returns what the files that can be a digest say of the digest before
+// it. It reads a large file only with large. A caller that holds a large digest
+// must not ask for another.
+func (f *follower) previousOf(ctx context.Context, d discover.Digest, large bool) (said []*digest.Previous) {
+	files := f.get(ctx, d).ahead
+	found := files.Found()
+	if large && files.IsLarge() {
+		found = f.source.digests.Take(ctx, files)
+	}
+	for _, file := range found {
+		if file.File.Digest != nil && file.File.Digest.Previous != nil {
+			said = append(said, file.File.Digest.Previous)
+		}
+		if file.Release != nil {
+			file.Release()
+		}
+	}
+	return said
 }
 
 // successorsTried bounds what a chain that waits reads again each time.

@@ -269,7 +269,10 @@ func (l *logFile) lines(ctx context.Context, p *part, write func(*trail.Splitter
 	p.made.Reset(l.Raw, l.Log, l.signed.Location(), l.signed.Fingerprint)
 	defer func() { l.m.accounts.lines(p.made.Records(), p.emitted, p.odd) }()
 	s := trail.Splitter{Record: p.record, TooLarge: p.tooLarge}
-	err := errors.Join(write(&s), s.Close())
+	err := write(&s)
+	if err == nil {
+		err = s.Close()
+	}
 	switch {
 	case errors.Is(err, trail.ErrRecords):
 		err = l.notRecords(ctx, p, err)

@@ -192,7 +192,10 @@ func (l *look) finder() *discover.Finder {
 	f.Foreign = func(p trail.Place, o trail.Object, why string) { l.failed(l.foreign(l.ctx, p, o, why)) }
 	f.Unlistable = func(p trail.Place, folder trail.Object, err error) {
 		l.m.unverified.WithLabelValues(string(finding.ReasonOf(err))).Inc()
-		l.failed(fmt.Errorf("list %s: %w", folder, err))
+		if errors.Is(err, finding.ErrNotSearched) { // other errors name the folder
+			err = fmt.Errorf("list %s: %w", folder, err)
+		}
+		l.failed(err)
 		if strings.Contains(folder.Key, "/"+trail.DigestFolder+"/") {
 			l.mu.Lock()
 			defer l.mu.Unlock()

@@ -426,3 +426,14 @@ func TestHugePlantedLog(t *testing.T) {
 	s.run(t)
 	s.expect(t, want, "log-modified")
 }
+
+// The detail of a malformed log file says once what is wrong, in one line.
+func TestMalformedLogIsToldOnce(t *testing.T) {
+	s := newSite(t, 1)
+	s.c.Hour([]byte(`{"Records":[{"eventID":"a"}]}x`))
+	s.run(t)
+	want := "proven, and malformed after 1 records: unexpected 'x': not a log file"
+	if len(s.found.all) != 1 || s.found.all[0].Detail != want {
+		t.Errorf("%+v, want %q", s.found.all, want)
+	}
+}
