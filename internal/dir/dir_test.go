@@ -199,11 +199,11 @@ func TestEveryListedObjectIsThere(t *testing.T) {
 	tr.must(syscall.Mkfifo(tr.path("in/pipe"), 0o644))
 	d := tr.open()
 	keys, err := list(d, "", "")
-	want := []string{"a/b.json", "a/b/c", "a/file", "a/folder/c", "a/nowhere", "a/z", "circle", "pipe"}
-	if err != nil || !slices.Equal(keys, want) {
-		t.Fatalf("%q, %v, want %q", keys, err, want)
+	want := []string{"a/b.json", "a/b/c", "a/file", "a/folder/c", "a/nowhere", "a/z", "pipe"}
+	if err != nil || !slices.Equal(keys, want) || d.Repeats() != 1 { // the circle leads to what is listed
+		t.Fatalf("%q, %v, want %q; %d repeats", keys, err, want, d.Repeats())
 	}
-	refused := []string{"a/nowhere", "a/z", "circle", "pipe"}
+	refused := []string{"a/nowhere", "a/z", "pipe"}
 	for _, k := range keys {
 		_, _, err := get(d, k)
 		if slices.Contains(refused, k) != errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) {
@@ -215,7 +215,7 @@ func TestEveryListedObjectIsThere(t *testing.T) {
 // Whatever hides behind a link that is not followed cannot be passed over by
 // asking for what lies below or after it.
 func TestBrokenLinkIsNeverPassedOver(t *testing.T) {
-	for name, to := range map[string]string{"out": "../../out", "nothing": "none", "loop": "l", "circle": "."} {
+	for name, to := range map[string]string{"out": "../../out", "nothing": "none", "loop": "l"} {
 		t.Run(name, func(t *testing.T) {
 			tr := newTree(t)
 			tr.link("in/a/l", to)
@@ -243,7 +243,6 @@ func TestUnreadableNeighbours(t *testing.T) {
 		"link out":  func(tr tree) { tr.link("in/a/m", "../../out") },
 		"link away": func(tr tree) { tr.link("in/a/m", "/") },
 		"nowhere":   func(tr tree) { tr.link("in/a/m", "none") },
-		"circle":    func(tr tree) { tr.link("in/a/m", "..") },
 		"below": func(tr tree) {
 			tr.write("in/a/m/n/x", "")
 			tr.must(os.Remove(tr.path("in/a/m/n/x")))

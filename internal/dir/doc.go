@@ -10,8 +10,8 @@
 // # Links and special files
 //
 // A relative link that stays inside the folder is followed. A link is broken if
-// it leaves the folder, leads nowhere, leads to a folder that holds it, or if
-// more than eight links lie on its path. List yields a broken link as an object,
+// it leaves the folder, leads nowhere, or if more than eight links lie on its
+// path. List yields a broken link as an object,
 // Children as a folder, because its kind is not known. A call that looks into it
 // returns an error that wraps fs.ErrPermission. Pipes, sockets and devices are
 // objects of the same sort. So nothing that was put in a log file's place reads
@@ -23,8 +23,8 @@
 // tree in the order of the keys. The walk itself enters each folder through one
 // link at most, so nested links count too. The followed link does not depend on
 // what was asked before, or on concurrent calls. It changes only with the tree.
-// Listings leave out the other links to the folder, and what lies below them.
-// Repeats counts these links.
+// Listings leave out the other links to the folder, links to a folder that holds
+// them, and what lies below such links. Repeats counts them.
 //
 // A link inside the folder leads to something inside the folder. So every file is
 // listed at its own path, and once more for each followed link that leads to a

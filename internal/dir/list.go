@@ -259,6 +259,10 @@ func (d *Dir) entries(ctx context.Context, entries []entry, folder string, found
 			}
 			name := filepath.Join(folder, f.Name())
 			target, broken := d.tree.target(name, holders)
+			if broken && target != nil { // a folder that holds it: everything there is listed at its own path
+				d.links.repeats.add(name)
+				continue
+			}
 			e.broken, isDir = broken, !broken && target.IsDir()
 			if !broken {
 				e.target = target

@@ -422,19 +422,13 @@ func sleep(ctx context.Context, d time.Duration) error {
 // counting counts the bytes that are read.
 type counting struct {
 	fetch.Objects
-	bucket string // the source's
-	m      *Metrics
+	m *Metrics
 }
 
 func (c counting) Get(ctx context.Context, o trail.Object) (io.ReadCloser, map[string]string, error) {
 	body, meta, err := c.Objects.Get(ctx, o)
-	switch {
-	case err == nil:
+	if err == nil {
 		body = countedBody{body, c.m}
-	case errors.Is(err, finding.ErrNoBucket) && o.Bucket == c.bucket:
-		// No object of it was deleted: the source is not there, be it for a while.
-		// Not wrapped, so that it is waited for. Another bucket can be gone for good.
-		err = fmt.Errorf("%v", err)
 	}
 	return body, meta, err
 }

@@ -144,7 +144,7 @@ func (s *feed) depth() (n int, done func()) {
 }
 
 func (w *Worker) newSource(s Source, share int64) *feed {
-	objects := counting{s.View(s.Objects), s.Signed(), w.m}
+	objects := counting{s.View(s.Objects), w.m}
 	src := &feed{
 		Source: s, digests: fetch.New(objects, (walksAtOnce-deepAtOnce)*aheadDigests+deepAtOnce*deepDigests), logs: fetch.New(objects, w.Concurrency),
 		workers: fetch.NewWorkers(w.Concurrency), budget: w.budget.Share(share), walks: semaphore.NewWeighted(walksAtOnce), deep: semaphore.NewWeighted(deepAtOnce),

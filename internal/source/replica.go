@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/trailseal/trailseal/internal/fetch"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -129,8 +130,9 @@ func (s *Source) Learn(bucket string) bool {
 	return true
 }
 
-// View returns what signed names are read through. Without an Original that is
-// o itself.
+// View returns what signed names are read through. A copy is read as it is. That
+// the source's own bucket is not there says nothing about its objects, which were
+// listed, so it is not an absence of theirs.
 //
 // With one, objects and listings of Signed are those of Bucket, and listed
 // objects are named for Signed. A bucket with another name is asked for only
@@ -139,10 +141,28 @@ func (s *Source) Learn(bucket string) bool {
 // in its own bucket only where Bucket does not have it. Listings of such a
 // bucket go to itself. Errors name the place that was asked.
 func (s Source) View(o fetch.Objects) fetch.Objects {
-	if s.Original == "" || s.IsCopy() {
+	if s.IsCopy() {
+		return o
+	}
+	o = own{o, s.Bucket}
+	if s.Original == "" {
 		return o
 	}
 	return view{objects: o, bucket: s.Bucket, signed: s.Original}
+}
+
+// own implements fetch.Objects for a source that is a bucket.
+type own struct {
+	fetch.Objects
+	bucket string
+}
+
+func (b own) Get(ctx context.Context, o trail.Object) (io.ReadCloser, map[string]string, error) {
+	body, meta, err := b.Objects.Get(ctx, o)
+	if errors.Is(err, finding.ErrNoBucket) && o.Bucket == b.bucket {
+		err = fmt.Errorf("%v", err) // no fact any more
+	}
+	return body, meta, err
 }
 
 // view implements fetch.Objects.

@@ -111,13 +111,24 @@ func TestLearn(t *testing.T) {
 	}
 }
 
-func TestViewWithoutOriginal(t *testing.T) {
-	store := testtrail.NewStore()
-	for _, text := range []string{"s3://replica", point, alias, "copy"} {
+// That the source's own bucket is not there is no absence of its objects. Another
+// bucket can be gone for good.
+func TestViewOfABucketThatIsNotThere(t *testing.T) {
+	for _, text := range []string{"s3://replica", point, alias} {
 		s := parse(t, text)
-		if s.View(store) != fetch.Objects(store) {
-			t.Errorf("%s: the view is not the objects themselves", text)
+		store := testtrail.NewStore()
+		for _, b := range []string{s.Bucket, "other"} {
+			store.AddBucket(b)
+			store.Fail(b, "k", &testtrail.Fault{Err: fmt.Errorf("get: %w %w", fs.ErrNotExist, finding.ErrNoBucket)})
+			_, _, err := s.View(store).Get(t.Context(), trail.Object{Bucket: b, Key: "k"})
+			if err == nil || finding.IsFact(err) != (b == "other") {
+				t.Errorf("%s: %s: %v", text, b, err)
+			}
 		}
+	}
+	store := testtrail.NewStore()
+	if parse(t, "copy").View(store) != fetch.Objects(store) {
+		t.Error("a copy is not read as it is")
 	}
 }
 

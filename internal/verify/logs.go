@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -158,9 +159,10 @@ func (c logCheck) run(ctx context.Context) {
 		sum, err := c.r.cfg.Fetcher.Log(ctx, l)
 		c.r.countInflated(sum.Inflated)
 		isValid = isValid || err == nil
-		if !errors.Is(err, fs.ErrNotExist) {
-			all = append(all, readLog{at, sum, err})
+		if errors.Is(err, fs.ErrNotExist) || isUnread(all, at, err) {
+			continue
 		}
+		all = append(all, readLog{at, sum, err})
 	}
 	c.r.cfg.Progress.Logs.Add(1)
 	if len(all) == 0 {
@@ -179,6 +181,14 @@ func (c logCheck) run(ctx context.Context) {
 	default:
 		c.chain.countLogs(report.Count{Unverified: 1})
 	}
+}
+
+// isUnread reports whether at is the inflated name of a file that was not read
+// either. Where a folder cannot be opened, neither name says that a file is there.
+func isUnread(all []readLog, at trail.Object, err error) bool {
+	return err != nil && !finding.IsFact(err) && slices.ContainsFunc(all, func(l readLog) bool {
+		return l.at.Key == at.Key+".gz" && l.err != nil && !finding.IsFact(l.err)
+	})
 }
 
 // judge reports what is wrong with one file, and whether something is. isCopy says

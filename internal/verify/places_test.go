@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -263,6 +264,28 @@ func TestAllFolders(t *testing.T) {
 		if got := s.summary(s.run(t)); got != want {
 			t.Errorf("all folders %t: %s", all, got)
 		}
+	}
+}
+
+// A file with the name of a sidecar that cannot be read is not called foreign.
+func TestUnreadSidecar(t *testing.T) {
+	s := newSite(testtrail.Options{}, 3)
+	folder := s.toFolder(t, signed)
+	l := s.c.Issued[1].Logs[0]
+	side := l.Key + ".metadata.json"
+	path := filepath.Join(folder, filepath.FromSlash(side))
+	for _, put := range []func() error{
+		func() error { return os.Remove(path) },
+		func() error { return os.Symlink("../none", path) },
+	} {
+		if err := put(); err != nil {
+			t.Fatal(err)
+		}
+		want := ""
+		if _, err := os.Lstat(path); err == nil {
+			want = "UNVERIFIED access-denied " + side
+		}
+		s.expect(t, want)
 	}
 }
 

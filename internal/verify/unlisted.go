@@ -236,7 +236,7 @@ func (u *unlisted) object(ctx context.Context, l *logObjects, o foundObject) {
 	}
 	k, err := trail.ParseLogKey(key)
 	if o.isOdd || err != nil || k.Place != l.place.Place {
-		u.foreign(l, o, key)
+		u.foreign(ctx, l, o, key)
 		return
 	}
 	if !u.isAsked(k) || !k.Stamp.Before(u.r.due()) {
@@ -272,7 +272,7 @@ func (u *unlisted) isAsked(k trail.LogKey) bool {
 
 // foreign reports an object that does not belong where it lies. One with the name
 // of a log file of another time is left to the run of that time.
-func (u *unlisted) foreign(l *logObjects, o foundObject, key string) {
+func (u *unlisted) foreign(ctx context.Context, l *logObjects, o foundObject, key string) {
 	why := "in a log folder, and not named like a log file of it"
 	if o.isOdd {
 		why = "beside the folders of the days"
@@ -280,7 +280,19 @@ func (u *unlisted) foreign(l *logObjects, o foundObject, key string) {
 	if t, ok := stampIn(path.Base(key)); ok && o.isOdd && (!t.Before(u.r.cfg.End) || t.Before(u.r.cfg.Start)) {
 		return
 	}
-	u.r.find(finding.Finding{Class: finding.ForeignObject, Detail: why, Subject: subject(trail.Chain{Place: l.place.Place}, o.Object, o.Modified)})
+	about := subject(trail.Chain{Place: l.place.Place}, o.Object, o.Modified)
+	if u.r.cfg.Source.IsCopy() && strings.HasSuffix(key, ".metadata.json") {
+		// A file with the name of a sidecar is none if its content says so.
+		body, _, err := u.r.cfg.Fetcher.Objects.Get(ctx, o.Object)
+		if body != nil {
+			_ = body.Close()
+		}
+		if err != nil && !finding.IsFact(err) {
+			u.r.doubt(ctx, about, err, 1)
+			return
+		}
+	}
+	u.r.find(finding.Finding{Class: finding.ForeignObject, Detail: why, Subject: about})
 }
 
 var stampForm = regexp.MustCompile(`_(\d{8}T\d{4}Z)_`)
