@@ -20,11 +20,11 @@ type scope struct {
 	// Owned by the goroutine that verifies the scope.
 	sites          *sites
 	walks          []*walk
-	listed         *listedSet          // the log files that trusted digests list
-	claimed        map[uint64]claim    // the log files that digests list which were not judged
-	walked         map[uint64]*strands // the digests that were walked, with their chain; nil where none is
-	unread         map[trail.Place]bool
-	unreadBackfill timeline
+	listed         *listedSet           // the log files that trusted digests list
+	claimed        map[uint64]claim     // the log files that digests list which were not judged
+	walked         map[uint64]*strands  // the digests that were walked, with their chain; nil where none is
+	unread         hours                // of digests that were not judged
+	unreadBackfill hours                // the same, of no place
 	named          map[trail.Place]bool // listings show names of digests there
 	told           map[trail.Place]bool // it was reported that no digest covers the place
 	read           extent               // the digests that were read so far
@@ -79,10 +79,33 @@ func (s *scope) chainOf(ref chain.Ref) *strands {
 	return nil
 }
 
-// addUnreadBackfill notes that a backfill digest was not judged: what it lists is not
-// known.
-func (s *scope) addUnreadBackfill(end time.Time) {
-	s.unreadBackfill.add(end.Add(-2*window), end.Add(window), report.Unverified)
+// addUnread notes that a digest was not judged: what its time holds is not known.
+func (s *scope) addUnread(d chain.Step) {
+	switch {
+	case !d.Backfill:
+		s.unread.add(d.Place, d.End.Add(-window), d.End)
+	case d.Digest == nil: // what it lists is not known either
+		s.unreadBackfill.add(trail.Place{}, d.End.Add(-2*window), d.End.Add(window))
+	}
+}
+
+// hours are the hours of a place that some time touches. Anyone can plant very many
+// names, so a question takes as long as its time has hours.
+type hours map[placeHour]bool
+
+func (h hours) add(p trail.Place, from, to time.Time) {
+	for t := from.Truncate(time.Hour); t.Before(to); t = t.Add(time.Hour) {
+		h[placeHour{p, t.Unix()}] = true
+	}
+}
+
+func (h hours) touches(p trail.Place, from, to time.Time) bool {
+	for t := from.Truncate(time.Hour); t.Before(to); t = t.Add(time.Hour) {
+		if h[placeHour{p, t.Unix()}] {
+			return true
+		}
+	}
+	return false
 }
 
 // isWalkedInto reports whether the chain of other names leads to one of these.
@@ -100,7 +123,8 @@ func (r *run) scope(ctx context.Context, s scope) error {
 	s.seed, s.sites = maphash.MakeSeed(), new(sites)
 	s.listed = newListedSet(s.seed)
 	s.claimed, s.walked = map[uint64]claim{}, map[uint64]*strands{}
-	s.unread, s.told, s.named = map[trail.Place]bool{}, map[trail.Place]bool{}, map[trail.Place]bool{}
+	s.unread, s.unreadBackfill = hours{}, hours{}
+	s.told, s.named = map[trail.Place]bool{}, map[trail.Place]bool{}
 	s.read = extent{lower: r.cfg.Start, upper: r.cfg.End.Add(lookAhead)}
 	var all []*names
 	all, s.isComplete = r.listNames(ctx, &s)

@@ -377,7 +377,7 @@ func (u *unlisted) judge(p trail.Place, o trail.Object, stamp, last time.Time) {
 			isSaid = isSaid || !c.isSilent
 		}
 	}
-	if count[inDoubt] == 0 && len(s.unreadBackfill.within(stamp.Add(-edge), stamp.Add(edge))) > 0 {
+	if count[inDoubt] == 0 && s.unreadBackfill.touches(trail.Place{}, stamp.Add(-edge), stamp.Add(edge)) {
 		count[inDoubt]++
 		why = "a backfill digest of that time was not read"
 	}
@@ -402,7 +402,7 @@ func (u *unlisted) judge(p trail.Place, o trail.Object, stamp, last time.Time) {
 			Evidence: finding.Evidence{Digest: u.digestAt(by, stamp)},
 		})
 	case isSaid: // the end of the chain is the finding
-	case s.unread[p]:
+	case s.unread.touches(p, stamp.Add(-edge), last.Add(window)):
 		u.doubt(p, o, stamp, "no digest of the place was proven")
 	case last.After(u.r.due()):
 		u.doubt(p, o, stamp, "it came late: the digest of the time when it came is not due")

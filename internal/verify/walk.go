@@ -366,8 +366,8 @@ func (w *walk) breaks(ctx context.Context, c *strands, s chain.Step, asked bool)
 	if !s.Backfill || s.Verdict.Status == chain.Unverified {
 		c.time.add(s.End.Add(-window), s.End, stateOf(s.Verdict))
 	}
-	if s.Backfill && s.Verdict.Status == chain.Unverified && s.Digest == nil {
-		w.scope.addUnreadBackfill(s.End)
+	if s.Backfill && s.Verdict.Status == chain.Unverified {
+		w.scope.addUnread(s)
 	}
 	claimed := w.claim(c, s, asked)
 	if asked {
@@ -420,17 +420,12 @@ func (w *walk) unproven(ctx context.Context, s chain.Step, asked bool) {
 	if s.Verdict.SignedFor.Bucket != "" && s.Verdict.SignedFor.Key == s.At.Key {
 		w.r.moved(s.Verdict.SignedFor.Bucket)
 	}
-	if s.Backfill && s.Verdict.Status == chain.Unverified && s.Digest == nil {
-		w.scope.addUnreadBackfill(s.End)
-	}
 	if s.Verdict.Status == chain.Unverified {
 		w.unreadEnds = append(w.unreadEnds, s.End)
 		if w.lastUnread == nil || s.End.After(w.lastUnread.End) {
 			w.lastUnread = &s
 		}
-		if w.r.inRange(s.End) {
-			w.scope.unread[s.Place] = true
-		}
+		w.scope.addUnread(s)
 		if w.unread == nil || s.End.Before(w.unread.End) {
 			w.unread = &s
 		}
