@@ -86,34 +86,29 @@ func (f *Finder) Digests(ctx context.Context, bucket string, p Place, from, unti
 // given days only. The visit function is given the folders as objects whose key
 // ends in a slash.
 func (f *Finder) Odd(ctx context.Context, bucket, folder string, first, last time.Time, visit func(o trail.Object) error) error {
-	first, last = first.UTC().Truncate(24*time.Hour), last.UTC()
-	type level struct {
-		folder string
-		layout string // of the names below folder
-	}
-	levels := []level{{folder, "2006"}}
-	month := first.AddDate(0, 0, 1-first.Day())
-	for year := ""; !month.After(last); month = month.AddDate(0, 1, 0) {
-		if y := month.Format("2006/"); y != year {
-			year = y
-			levels = append(levels, level{folder + year, "01"})
-		}
-		levels = append(levels, level{folder + month.Format("2006/01/"), "02"})
-	}
-	for _, l := range levels {
-		for o, err := range f.Objects.Children(ctx, bucket, l.folder) {
+	layouts := [...]string{"2006/", "2006/01/", "2006/01/02/"} // a month can lack a day
+	var look func(above string, level int) error
+	look = func(above string, level int) error {
+		layout := layouts[level]
+		for o, err := range f.Objects.Children(ctx, bucket, above) {
+			if err != nil {
+				return err
+			}
+			date := o.Key[len(folder):]
 			switch {
-			case err != nil:
-				return err
-			case o.Key == l.folder, f.IsExcepted(o.Key), IsFolder(o, l.folder) && isDate(base(o.Key), l.layout):
-				continue
+			case o.Key == above, f.IsExcepted(o.Key):
+			case !IsFolder(o, above) || !isDate(date, layout):
+				err = visit(o)
+			case level < len(layouts)-1 && date >= first.UTC().Format(layout) && date <= last.UTC().Format(layout):
+				err = look(o.Key, level+1)
 			}
-			if err := visit(o); err != nil {
+			if err != nil {
 				return err
 			}
 		}
+		return nil
 	}
-	return nil
+	return look(folder, 0)
 }
 
 // isDate reports whether name is written as the layout writes it.

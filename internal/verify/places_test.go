@@ -1,13 +1,17 @@
 package verify_test
 
 import (
+	"context"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/report"
 	"github.com/trailseal/trailseal/internal/source"
 	"github.com/trailseal/trailseal/internal/testtrail"
@@ -286,6 +290,39 @@ func TestUnreadSidecar(t *testing.T) {
 			want = "UNVERIFIED access-denied " + side
 		}
 		s.expect(t, want)
+	}
+}
+
+// listings counts listings.
+type listings struct {
+	*testtrail.World
+	count *atomic.Int64
+}
+
+func (l listings) List(ctx context.Context, bucket, prefix, after string) iter.Seq2[trail.Object, error] {
+	l.count.Add(1)
+	return l.World.List(ctx, bucket, prefix, after)
+}
+
+func (l listings) Children(ctx context.Context, bucket, prefix string) iter.Seq2[trail.Object, error] {
+	l.count.Add(1)
+	return l.World.Children(ctx, bucket, prefix)
+}
+
+// A range of centuries costs no more listings than what is there.
+func TestRangeOfCenturies(t *testing.T) {
+	s := newSite(testtrail.Options{}, 3)
+	lists := func() int64 {
+		l := listings{s.World, new(atomic.Int64)}
+		s.cfg.Fetcher = fetch.New(l, 8)
+		s.run(t)
+		return l.count.Load()
+	}
+	few := lists()
+	s.cfg.Start, s.cfg.Now = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), s.c.Now().Add(48*time.Hour)
+	s.cfg.End = s.c.Now().Add(24 * time.Hour)
+	if many := lists(); many > few+2 {
+		t.Errorf("%d listings for centuries, %d for hours", many, few)
 	}
 }
 

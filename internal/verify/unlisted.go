@@ -105,8 +105,11 @@ func inDay(key string) bool {
 func (r *run) listOdd(ctx context.Context, l *logObjects, send func(foundObject) error) {
 	bucket := r.cfg.Source.Signed()
 	first, last := r.cfg.Start.Add(-24*time.Hour), r.cfg.End.Add(24*time.Hour)
-	sendBelow := func(folder string) error {
-		for below, err := range r.cfg.Fetcher.Objects.List(ctx, bucket, folder, "") {
+	err := r.finder.Odd(ctx, bucket, l.folder, first, last, func(o trail.Object) error {
+		if !strings.HasSuffix(o.Key, "/") {
+			return send(foundObject{Object: o, isOdd: true})
+		}
+		for below, err := range r.cfg.Fetcher.Objects.List(ctx, bucket, o.Key, "") {
 			if err != nil {
 				return err
 			}
@@ -115,33 +118,10 @@ func (r *run) listOdd(ctx context.Context, l *logObjects, send func(foundObject)
 			}
 		}
 		return nil
-	}
-	err := r.finder.Odd(ctx, bucket, l.folder, first, last, func(o trail.Object) error {
-		if !strings.HasSuffix(o.Key, "/") {
-			return send(foundObject{Object: o, isOdd: true})
-		}
-		return sendBelow(o.Key)
 	})
-	for _, folder := range impossibleDays(first, last) {
-		if err == nil {
-			err = sendBelow(l.folder + folder)
-		}
-	}
 	if err != nil {
 		_ = send(foundObject{isOdd: true, err: err})
 	}
-}
-
-// impossibleDays returns the folders of days that the months of a time do not have,
-// such as 2026/02/31/: their names look like those of days.
-func impossibleDays(first, last time.Time) (folders []string) {
-	first, last = first.UTC(), last.UTC()
-	for month := time.Date(first.Year(), first.Month(), 1, 0, 0, 0, 0, time.UTC); !month.After(last); month = month.AddDate(0, 1, 0) {
-		for n := month.AddDate(0, 1, -1).Day() + 1; n <= 31; n++ {
-			folders = append(folders, fmt.Sprintf("%s%02d/", month.Format("2006/01/"), n))
-		}
-	}
-	return folders
 }
 
 // stop ends the listing and waits for it.
