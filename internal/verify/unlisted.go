@@ -460,7 +460,8 @@ func (u *unlisted) standing(c *strands, stamp, last time.Time) (standing, string
 	case !stamp.Before(c.newest.Add(slot)) && u.r.due().After(c.newest):
 		// Where names that are not proven fill the hours after the last proven
 		// digest, these hours are not told as the end of the chain.
-		if filled := c.filled.within(stamp.Add(-edge), stamp.Add(1)); len(filled) > 0 {
+		isTold := len(c.filled.uncovered(c.newest, stamp.Add(1))) > 0
+		if filled := c.filled.within(stamp.Add(-edge), stamp.Add(1)); len(filled) > 0 && !isTold {
 			return inDoubt, fmt.Sprintf("the digest of %s is %s", between(filled[0].Start, filled[0].End), filled[0].State)
 		}
 		switch {

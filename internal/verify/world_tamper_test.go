@@ -62,7 +62,8 @@ func (tr *trial) checkTampered(before, r *report.Report, e effect) {
 		}
 	}
 	// What is not due is left to the run that the report asks for.
-	isLeft := r.AskAgain != nil && !e.near.to.IsZero() && !r.AskAgain.Start.After(e.near.from)
+	k, err := trail.ParseLogKey(e.target)
+	isLeft := err == nil && r.AskAgain != nil && !r.AskAgain.Start.After(k.Stamp)
 	switch {
 	case e.isExact && (!isNamed && (len(added) != 1 || added[0].kind != "coverage") || len(added) != 1 || len(gone) > 0):
 		bad("want exactly one more, of %v", e.classes)
