@@ -60,7 +60,7 @@ func parse(text string) (Source, error) {
 	rest, isS3 := text, false
 	if len(text) >= 3 && strings.EqualFold(text[:3], "s3:") {
 		if rest, isS3 = strings.CutPrefix(text[3:], "//"); !isS3 {
-			return Source{}, errors.New("two slashes must follow s3:")
+			return Source{}, errors.New("s3: must be followed by two slashes")
 		}
 	}
 	if strings.HasPrefix(rest, "arn:") {

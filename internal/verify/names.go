@@ -131,15 +131,6 @@ func (n *names) upper(e extent) time.Time {
 // endOfTime is later than any digest.
 func endOfTime() time.Time { return time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }
 
-// newest returns the end of the newest name that ends not after a time, and
-// whether there is one.
-func (n *names) newest(until time.Time) (time.Time, bool) {
-	if list := n.between(time.Time{}, until); len(list) > 0 {
-		return list[0].end(), true
-	}
-	return time.Time{}, false
-}
-
 // listNames lists the digest folders of a scope's places. The folders are listed
 // whole: a chain that ended long ago is known by its old digests alone. A place
 // that cannot be listed is told; complete is then false.

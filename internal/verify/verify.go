@@ -182,7 +182,9 @@ func newRun(ctx context.Context, c Config) *run {
 		Sibling: func(folder trail.Object) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			r.siblings[folder.Key] = r.siblings[folder.Key]
+			if _, known := r.siblings[folder.Key]; !known {
+				r.siblings[folder.Key] = false // until a digest lists files of it
+			}
 		},
 	}
 	return r
