@@ -202,11 +202,7 @@ func (tr *trial) checkSeam() {
 		}
 		fmt.Fprintf(&said, "run at %s\n%s", now.Format(time.RFC3339), details(r))
 		tr.collect(r, all, allOff)
-		for _, e := range entries(r) { // such a report says that its range must be asked again
-			if strings.HasPrefix(e.kind, unverified) || e.kind == "coverage" && e.trail == "" {
-				doubts[e.account+e.region] = true
-			}
-		}
+		maps.Copy(doubts, doubtsOf(r))
 	}
 	tr.q = whole
 	r := tr.verify(store.At(whole.now), whole)
@@ -218,7 +214,12 @@ func (tr *trial) checkSeam() {
 	for id, spans := range allOff {
 		allOff[id] = union(spans, span{whole.start, whole.due()})
 	}
+	// One run over a longer time can know of more chains of a place.
+	oneDoubts := doubtsOf(r)
 	for key := range all {
+		if k, err := trail.ParseLogKey(key); err == nil && !one[key] && oneDoubts[k.Account+k.Region] {
+			delete(all, key)
+		}
 		// A log in the last minutes before a stop may have been written after it, once
 		// it is known that the trail which stopped is one of the place.
 		if k, err := trail.ParseLogKey(key); err == nil && !one[key] && tr.isBeforeStop(k, oneOff) {
@@ -270,4 +271,15 @@ func (tr *trial) isBeforeStop(k trail.LogKey, off map[string][]span) bool {
 		}
 	}
 	return false
+}
+
+// doubtsOf returns the accounts and regions of which a report does not say everything.
+func doubtsOf(r *report.Report) map[string]bool {
+	doubts := map[string]bool{}
+	for _, e := range entries(r) {
+		if strings.HasPrefix(e.kind, unverified) || e.kind == "coverage" && e.trail == "" {
+			doubts[e.account+e.region] = true
+		}
+	}
+	return doubts
 }
