@@ -128,7 +128,7 @@ func Run(ctx context.Context, c Config) (*report.Report, error) {
 
 // scopesAtOnce bounds the scopes under way, and with them the digests that are
 // held in memory.
-const scopesAtOnce = 24
+const scopesAtOnce = 32
 
 // run is one verification under way.
 type run struct {
