@@ -18,14 +18,14 @@ import (
 // requests, and take a tenth of the time (docs/benchmarks.md, "The collector").
 const ballast = 16 << 20
 
-// gcPercent lets the heap grow by less than Go's default before it is collected:
-// with hundred thousands of planted objects the program stays below 150 MiB.
-const gcPercent = 60
+// memoryLimit is where the collector begins to run more often: with hundred
+// thousands of planted objects the program stays below 150 MiB.
+const memoryLimit = 112 << 20
 
 func main() {
 	idle := make([]byte, ballast)
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
