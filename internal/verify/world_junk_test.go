@@ -214,10 +214,11 @@ func (tr *trial) checkSeam() {
 	for id, spans := range allOff {
 		allOff[id] = union(spans, span{whole.start, whole.due()})
 	}
-	// One run over a longer time can know of more chains of a place.
+	// One run over a longer time can know of more chains of a place, where prefixes
+	// change: a chain belongs to the places of its digests that were proven.
 	oneDoubts := doubtsOf(r)
 	for key := range all {
-		if k, err := trail.ParseLogKey(key); err == nil && !one[key] && oneDoubts[k.Account+k.Region] {
+		if k, err := trail.ParseLogKey(key); err == nil && !one[key] && (oneDoubts[k.Account+k.Region] || tr.hasPrefixes(k.Account, k.Region)) {
 			delete(all, key)
 		}
 		// A log in the last minutes before a stop may have been written after it, once
