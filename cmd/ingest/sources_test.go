@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -65,11 +66,30 @@ func (s *site) once(t *testing.T, source string, args ...string) said {
 		t.Setenv(name, value)
 	}
 	args = append([]string{"--once", "--state=memory", "--since=2026-03-01T00:08:11Z", "--source", source}, args...)
-	var out, diag bytes.Buffer
+	var out, diag shared
 	code := run(t.Context(), args, &out, &diag)
 	return said{
 		out.String(), diag.String(), strings.Count("\n"+out.String(), "\n{\"trailseal\""), strings.Count("\n"+diag.String(), "\n{\"class\":"), code,
 	}
+}
+
+// shared is a buffer that several write to, as diagnostics and findings do to
+// stderr.
+type shared struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (b *shared) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.Write(p)
+}
+
+func (b *shared) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.String()
 }
 
 // request is a run and what it must say.
