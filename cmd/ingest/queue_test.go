@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -37,7 +36,7 @@ func TestQueue(t *testing.T) {
 	poison := `{"what":"is this"}`
 	q.Send(poison)
 	args := []string{"--once", "--source", "s3://trail-bucket", "--queue", q.URL(), "--state", "file:" + filepath.Join(t.TempDir(), "state"), "--since", "6h"}
-	var stdout, stderr bytes.Buffer
+	var stdout, stderr shared
 	if code := run(t.Context(), args, &stdout, &stderr); code != exitFindings {
 		t.Errorf("exit %d\n%s", code, stderr.String())
 	}
@@ -63,7 +62,7 @@ func TestQueueSettings(t *testing.T) {
 		"queue external id, no role": {[]string{"--queue-external-id", "x"}, "of no use without queue-role-arn"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var stdout, stderr bytes.Buffer
+			var stdout, stderr shared
 			args := append([]string{"--once", "--source", t.TempDir(), "--role-arn=", "--queue-role-arn="}, row.args...)
 			if code := run(t.Context(), args, &stdout, &stderr); code != exitUsage || !strings.Contains(stderr.String(), row.want) {
 				t.Errorf("exit %d: %s", code, stderr.String())

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"compress/gzip"
 	"encoding/json"
 	"io"
@@ -31,7 +30,7 @@ func TestRaw(t *testing.T) {
 	if err != nil || len(size) != 29 {
 		t.Fatalf("%d log files, %v", len(size), err)
 	}
-	var stdout, stderr bytes.Buffer
+	var stdout, stderr shared
 	args := []string{"--once", "--source", sample, "--keys", sample + "/keys.json", "--since", "2026-03-01", "--state", "memory", "--format", "raw"}
 	if code := run(t.Context(), args, &stdout, &stderr); code != exitFindings {
 		t.Fatalf("exit %d\n%s", code, stderr.String())
@@ -89,7 +88,7 @@ func TestREADME(t *testing.T) {
 	if len(words) < 2 || words[0] != "ingest" {
 		t.Fatalf("the first command is %q", line)
 	}
-	var stdout, stderr bytes.Buffer
+	var stdout, stderr shared
 	if code := run(t.Context(), words[1:], &stdout, &stderr); code != exitFindings {
 		t.Fatalf("exit %d\n%s", code, stderr.String())
 	}

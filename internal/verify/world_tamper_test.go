@@ -67,7 +67,7 @@ func (tr *trial) checkTampered(before, r *report.Report, e effect) {
 	switch {
 	case e.isExact && (!isNamed && (len(added) != 1 || added[0].kind != "coverage") || len(added) != 1 || len(gone) > 0):
 		bad("want exactly one more, of %v", e.classes)
-	case e.isFound && !isNamed && !isSaid && !isLeft:
+	case e.isFound && !isNamed && !isSaid && !isLeft && !(r.Verdict != report.Intact && tr.isBelowLostHead(e)):
 		bad("not found")
 	case e.isFound && !isLeft && r.Verdict == report.Intact:
 		bad("the verdict is %s", r.Verdict)
@@ -79,6 +79,16 @@ func (tr *trial) checkTampered(before, r *report.Report, e effect) {
 		bad("valid before %d digests and %d logs, after %d and %d: want at most %d and %d less",
 			b.Digests.Valid, b.Logs.Valid, c.Digests.Valid, c.Logs.Valid, e.digests, e.logs)
 	}
+}
+
+// isBelowLostHead reports whether only a digest names the target that nothing proves
+// in a copy: what an unproven digest names is not missed.
+func (tr *trial) isBelowLostHead(e effect) bool {
+	s := tr.World.Store.At(tr.q.now)
+	heads := tr.heads(s)
+	return slices.ContainsFunc(tr.digests(s), func(d issued) bool {
+		return d.Doc.PrevObject != nil && trail.Tail(*d.Doc.PrevObject) == e.target && tr.lost[d.Key] && heads[d.Key]
+	})
 }
 
 // isNear reports whether an entry is about time that depends on a tampering: hours
