@@ -1,8 +1,8 @@
 // Package dir reads a folder as if it were a bucket: a mirror that
 // `aws s3 sync` made, an evidence disk, a USB stick. A file's path below the
-// folder is its key, and the folder stands for whatever bucket is asked for.
+// folder is its key, and the folder stands for any bucket that is asked for.
 //
-// The package never opens anything outside the folder, whatever keys and
+// The package never opens a file outside the folder, whatever keys and
 // symbolic links say. It never waits on a pipe, touches a device or writes. It
 // reads the content of a file in three cases only: Get, a file whose name is that
 // of litter, and a sidecar.
@@ -14,8 +14,8 @@
 // path. List yields a broken link as an object,
 // Children as a folder, because its kind is not known. A call that looks into it
 // returns an error that wraps fs.ErrPermission. Pipes, sockets and devices are
-// objects of the same sort. So nothing that was put in a log file's place reads
-// as its absence.
+// objects of the same sort. So an object that was put in a log file's place does
+// not read as its absence.
 //
 // List and Children enter a folder through one link at most. Otherwise links
 // that fan out from folder to folder would have paths without number. The

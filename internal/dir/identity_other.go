@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 )
 
-// identity names a folder whatever path leads to it: its path without links.
+// identity names a folder by its path without links.
 type identity struct {
 	path string
 }

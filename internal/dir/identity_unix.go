@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// identity names a folder whatever path leads to it, as os.SameFile does.
+// identity names a folder as os.SameFile does, so all paths to it have one identity.
 type identity struct {
 	device, inode any // unsigned or signed, as the system has it
 }

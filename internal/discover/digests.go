@@ -13,8 +13,8 @@ import (
 // EachDigest lists a place's digest folders from the day of from on and calls
 // visit with the name of each digest, in the order of the keys of each folder; a
 // zero from lists everything. In a copy the names have neither bucket nor prefix,
-// and one name can come several times. Whatever else lies in those folders goes
-// to Foreign.
+// and one name can come several times. Foreign is told of other objects in
+// those folders.
 func (f *Finder) EachDigest(ctx context.Context, bucket string, p Place, from time.Time, visit func(Digest) bool) error {
 	names := p.Place
 	for _, root := range p.Roots {

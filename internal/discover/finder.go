@@ -1,6 +1,6 @@
 // Package discover finds what a source holds: the accounts and regions that
 // trails write for, and the names of their digests. It reads listings and never
-// an object. What it finds are names, and a name proves nothing.
+// an object. It finds names, and a name does not prove that its object is genuine.
 //
 //	search   folders below the source ──> AWSLogs folders ──> account folders
 //	places   account folders ──> regions with digests, with log files, or both
@@ -24,8 +24,8 @@ import (
 // cause is a wrong bucket, prefix or folder.
 var ErrNothing = errors.New("no AWSLogs/ACCOUNT/CloudTrail-Digest or CloudTrail folder found")
 
-// ErrNoMatch says that the source holds CloudTrail folders, and that none is of the
-// accounts and regions that were asked for.
+// ErrNoMatch says that the source holds CloudTrail folders, but not of the accounts
+// and regions that the user asked for.
 var ErrNoMatch = errors.New("no chain matches --account and --region")
 
 // Digest is the name of a digest that a listing shows.

@@ -54,7 +54,7 @@ func insert(sorted []string, s string) []string {
 // AddAccount says that the source holds the account folder of p:
 // [PREFIX/]AWSLogs/[o-ID/]ACCOUNT/. In a copy, Locate looks below it from then
 // on. Discovery calls AddAccount for each account folder, and may do so from
-// several goroutines and again. In a bucket it does nothing.
+// several goroutines and again. In a bucket it has no effect.
 func (s Source) AddAccount(p trail.Place) {
 	if !s.IsCopy() || s.roots == nil {
 		return

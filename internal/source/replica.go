@@ -130,9 +130,9 @@ func (s *Source) Learn(bucket string) bool {
 	return true
 }
 
-// View returns what signed names are read through. A copy is read as it is. That
-// the source's own bucket is not there says nothing about its objects, which were
-// listed, so it is not an absence of theirs.
+// View returns what signed names are read through. A copy is read as it is. If
+// S3 answers that the source's own bucket does not exist, the error is not an
+// absence: the bucket's objects were listed.
 //
 // With one, objects and listings of Signed are those of Bucket, and listed
 // objects are named for Signed. A bucket with another name is asked for only
@@ -160,7 +160,7 @@ type own struct {
 func (b own) Get(ctx context.Context, o trail.Object) (io.ReadCloser, map[string]string, error) {
 	body, meta, err := b.Objects.Get(ctx, o)
 	if errors.Is(err, finding.ErrNoBucket) && o.Bucket == b.bucket {
-		err = fmt.Errorf("%v", err) // no fact any more
+		err = fmt.Errorf("%v", err) // not wrapped, so the error is not a fact
 	}
 	return body, meta, err
 }

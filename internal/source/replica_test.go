@@ -111,8 +111,8 @@ func TestLearn(t *testing.T) {
 	}
 }
 
-// That the source's own bucket is not there is no absence of its objects. Another
-// bucket can be gone for good.
+// An answer that the source's own bucket does not exist is not an absence of its
+// objects. Another bucket can be deleted for good.
 func TestViewOfABucketThatIsNotThere(t *testing.T) {
 	for _, text := range []string{"s3://replica", point, alias} {
 		s := parse(t, text)

@@ -27,12 +27,12 @@
 //
 // # The signed hash outranks everything
 //
-// A digest whose bytes have the hash that its trusted successor signed is
-// trusted, whatever became of its own signature. One with another hash is a
-// chain-mismatch, whatever else is wrong with it.
+// A digest is trusted if its bytes have the hash that its trusted successor
+// signed. Its own signature does not matter then. A digest with another hash is a
+// chain-mismatch. Its other defects are in the detail.
 //
 // # Names
 //
-// Names in listings prove nothing. The caller says where a walk begins; from
-// there on the walk goes by signed names alone.
+// Names in listings do not prove anything. The caller says where a walk begins.
+// From there the walk follows signed names only.
 package chain

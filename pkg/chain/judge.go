@@ -55,7 +55,7 @@ type Successor struct {
 // Status is the outcome of a judgement.
 type Status int
 
-// The outcomes. The zero Status is none of them.
+// The outcomes. The zero Status is not an outcome.
 const (
 	Valid Status = iota + 1
 	Invalid
