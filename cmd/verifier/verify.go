@@ -87,7 +87,10 @@ func (v *verifySource) Validate() error {
 	}
 	for _, folder := range v.Except {
 		if strings.Trim(folder, "/") == "" || strings.HasPrefix(folder, "/") || strings.Contains(folder, "://") {
-			return fmt.Errorf("--except %q: must name a folder of SOURCE, such as AWSLogs/111122223333/CloudTrail/eu-west-1/", folder)
+			return fmt.Errorf(
+				"--except %q: must name a folder of SOURCE, such as AWSLogs/111122223333/CloudTrail/eu-west-1/",
+				folder,
+			)
 		}
 	}
 	switch {
@@ -116,13 +119,21 @@ func (v *verifySource) Run(ctx context.Context, a *app) error {
 	}
 	files, err := openReports(v.Report)
 	if err != nil {
-		return &exitError{code: exitUsage, err: err, hint: "--report names a file to write, ending in .json or .txt, in a folder that is there"}
+		return &exitError{
+			code: exitUsage,
+			err:  err,
+			hint: "--report names a file to write, ending in .json or .txt, in a folder that is there",
+		}
 	}
 	defer func() { files.discard() }()
 	if v.WriteEnded != "" {
 		f := reportFile{name: v.WriteEnded, write: writeEnded}
 		if f.tmp, err = openBeside(f.name); err != nil {
-			return &exitError{code: exitUsage, err: fmt.Errorf("--write-ended %s: %w", f.name, err), hint: "--write-ended names a file to write, in a folder that is there"}
+			return &exitError{
+				code: exitUsage,
+				err:  fmt.Errorf("--write-ended %s: %w", f.name, err),
+				hint: "--write-ended names a file to write, in a folder that is there",
+			}
 		}
 		files = append(files, f)
 	}
@@ -179,7 +190,11 @@ func (v *verifySource) config(now time.Time) (c verify.Config, err error) {
 	}
 	c.Start, c.End = c.Start.Truncate(time.Second), c.End.Truncate(time.Second)
 	if !c.Start.Before(c.End) {
-		return c, fmt.Errorf("--start-time %s is not before --end-time %s", c.Start.Format(time.RFC3339), c.End.Format(time.RFC3339))
+		return c, fmt.Errorf(
+			"--start-time %s is not before --end-time %s",
+			c.Start.Format(time.RFC3339),
+			c.End.Format(time.RFC3339),
+		)
 	}
 	return c, nil
 }
@@ -231,7 +246,13 @@ func (v *verifySource) connect(ctx context.Context, o awsapi.Options, c *verify.
 	}
 	c.Fetcher.MaxDigest = v.MaxDigest << 20
 	if src.IsAccessPoint() && src.Original == "" {
-		bucket, err := discover.LearnBucket(ctx, src, c.Fetcher.Objects, chain.NewKeyring(c.Keys, c.Start, c.End, time.Now), c.Now)
+		bucket, err := discover.LearnBucket(
+			ctx,
+			src,
+			c.Fetcher.Objects,
+			chain.NewKeyring(c.Keys, c.Start, c.End, time.Now),
+			c.Now,
+		)
 		if err != nil {
 			return nil, verifyError(ctx, err)
 		}
@@ -273,7 +294,11 @@ func readEnded(file string) (ended.List, error) {
 func writeEnded(r *report.Report, w io.Writer) error {
 	var list ended.List
 	for _, e := range r.Ends {
-		c := trail.Chain{Place: trail.Place{Organization: e.Organization, Account: e.Account, Region: e.Region}, Trail: e.Trail, HomeRegion: e.HomeRegion}
+		c := trail.Chain{
+			Place:      trail.Place{Organization: e.Organization, Account: e.Account, Region: e.Region},
+			Trail:      e.Trail,
+			HomeRegion: e.HomeRegion,
+		}
 		list = append(list, ended.EntryOf(c, e.At))
 	}
 	return list.Write(w)

@@ -237,7 +237,11 @@ func (d *Dir) read(ctx context.Context, folder string) ([]entry, error) {
 	}
 	slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.name, b.name) })
 	isFile := func(name string) bool {
-		_, there := slices.BinarySearchFunc(entries, name, func(e entry, name string) int { return cmp.Compare(e.name, name) })
+		_, there := slices.BinarySearchFunc(
+			entries,
+			name,
+			func(e entry, name string) int { return cmp.Compare(e.name, name) },
+		)
 		return there
 	}
 	for i, e := range entries {
@@ -248,7 +252,13 @@ func (d *Dir) read(ctx context.Context, folder string) ([]entry, error) {
 
 // entries appends what was found in a folder to entries. It looks where links lead
 // to and takes other entries as they are.
-func (d *Dir) entries(ctx context.Context, entries []entry, folder string, found []fs.DirEntry, litter bool) ([]entry, error) {
+func (d *Dir) entries(
+	ctx context.Context,
+	entries []entry,
+	folder string,
+	found []fs.DirEntry,
+	litter bool,
+) ([]entry, error) {
 	var holders []fs.FileInfo // of a link
 	for _, f := range found {
 		e := entry{name: f.Name(), litter: f.Type().IsRegular() && (litter || isLitterName(f.Name()))}

@@ -15,7 +15,13 @@ import (
 // zero from lists everything. In a copy the names have neither bucket nor prefix,
 // and one name can come several times. Foreign is told of other objects in
 // those folders.
-func (f *Finder) EachDigest(ctx context.Context, bucket string, p Place, from time.Time, visit func(Digest) bool) error {
+func (f *Finder) EachDigest(
+	ctx context.Context,
+	bucket string,
+	p Place,
+	from time.Time,
+	visit func(Digest) bool,
+) error {
 	names := p.Place
 	for _, root := range p.Roots {
 		folder := root + p.Folder(trail.DigestFolder)
@@ -58,7 +64,12 @@ func (f *Finder) logical(key string) string {
 
 // Digests lists a place's digests that end from the day of from on and not
 // after until, by chain, oldest first.
-func (f *Finder) Digests(ctx context.Context, bucket string, p Place, from, until time.Time) (map[trail.Chain][]Digest, error) {
+func (f *Finder) Digests(
+	ctx context.Context,
+	bucket string,
+	p Place,
+	from, until time.Time,
+) (map[trail.Chain][]Digest, error) {
 	found := map[trail.Chain][]Digest{}
 	past := p.Day(trail.DigestFolder, until.AddDate(0, 0, 1))
 	err := f.EachDigest(ctx, bucket, p, from, func(d Digest) bool {
@@ -85,7 +96,12 @@ func (f *Finder) Digests(ctx context.Context, bucket string, p Place, from, unti
 // not that of a year, month or day. It looks into the years and months of the
 // given days only. The visit function is given the folders as objects whose key
 // ends in a slash.
-func (f *Finder) Odd(ctx context.Context, bucket, folder string, first, last time.Time, visit func(o trail.Object) error) error {
+func (f *Finder) Odd(
+	ctx context.Context,
+	bucket, folder string,
+	first, last time.Time,
+	visit func(o trail.Object) error,
+) error {
 	layouts := [...]string{"2006/", "2006/01/", "2006/01/02/"} // a month can lack a day
 	var look func(above string, level int) error
 	look = func(above string, level int) error {

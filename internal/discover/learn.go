@@ -20,7 +20,12 @@ var ErrNoBucket = errors.New("no proven digest names the bucket behind the acces
 
 // Newest returns the name of a place's newest digest that ends not after until,
 // and whether there is one.
-func (f *Finder) Newest(ctx context.Context, bucket string, p Place, until time.Time) (newest Digest, ok bool, err error) {
+func (f *Finder) Newest(
+	ctx context.Context,
+	bucket string,
+	p Place,
+	until time.Time,
+) (newest Digest, ok bool, err error) {
 	all, err := f.newest(ctx, bucket, p, until, 1)
 	if err != nil || len(all) == 0 {
 		return Digest{}, false, err
@@ -29,7 +34,13 @@ func (f *Finder) Newest(ctx context.Context, bucket string, p Place, until time.
 }
 
 // newest returns the names of a place's newest digests, at most most, newest first.
-func (f *Finder) newest(ctx context.Context, bucket string, p Place, until time.Time, most int) (newest []Digest, err error) {
+func (f *Finder) newest(
+	ctx context.Context,
+	bucket string,
+	p Place,
+	until time.Time,
+	most int,
+) (newest []Digest, err error) {
 	for _, from := range []time.Time{until.AddDate(0, 0, -3), {}} {
 		err = f.EachDigest(ctx, bucket, p, from, func(d Digest) bool {
 			if d.End.After(until) {
@@ -58,7 +69,13 @@ const (
 // LearnBucket returns the bucket that an access point leads to, as the first proven
 // digest behind it names it. A place that cannot be listed and a digest that cannot
 // be read are passed by. Errors that say that no digest names it wrap ErrNoBucket.
-func LearnBucket(ctx context.Context, s source.Source, objects fetch.Objects, keys chain.Keys, now time.Time) (string, error) {
+func LearnBucket(
+	ctx context.Context,
+	s source.Source,
+	objects fetch.Objects,
+	keys chain.Keys,
+	now time.Time,
+) (string, error) {
 	s.Original = s.Bucket // names are those of the access point, as long as nothing else is known
 	f := Finder{Objects: objects, Source: s, Concurrency: 16}
 	found, err := f.Places(ctx)

@@ -97,7 +97,10 @@ func (f *Finder) merge(places []Place) []Place {
 		}
 	}
 	slices.SortFunc(places, func(a, b Place) int {
-		return cmp.Or(strings.Compare(a.Folder(trail.LogFolder), b.Folder(trail.LogFolder)), slices.Compare(a.Roots, b.Roots))
+		return cmp.Or(
+			strings.Compare(a.Folder(trail.LogFolder), b.Folder(trail.LogFolder)),
+			slices.Compare(a.Roots, b.Roots),
+		)
 	})
 	var merged []Place
 	for _, p := range places {
@@ -142,7 +145,11 @@ func (f *Finder) regions(ctx context.Context, account trail.Place) (places []Pla
 
 // regionsOf returns the regions that an account has folders of one kind of, and
 // whether all could be listed.
-func (f *Finder) regionsOf(ctx context.Context, account trail.Place, kind string) (found map[string]bool, isListed bool) {
+func (f *Finder) regionsOf(
+	ctx context.Context,
+	account trail.Place,
+	kind string,
+) (found map[string]bool, isListed bool) {
 	found = map[string]bool{}
 	folder := account.Regions(kind)
 	if f.IsExcepted(folder) {

@@ -62,7 +62,16 @@ func (f *Finder) accounts(ctx context.Context) ([]trail.Place, error) {
 		s.lookIntoAll(ctx, append(level, own...))
 	}
 	for folder, n := range s.left {
-		f.unlistable(trail.Place{}, folder, fmt.Errorf("%d folders beyond the first %d: name the trail's prefix: %w", n, maxFolders, finding.ErrNotSearched))
+		f.unlistable(
+			trail.Place{},
+			folder,
+			fmt.Errorf(
+				"%d folders beyond the first %d: name the trail's prefix: %w",
+				n,
+				maxFolders,
+				finding.ErrNotSearched,
+			),
+		)
 	}
 	return s.accounts, ctx.Err()
 }

@@ -100,7 +100,10 @@ func Parse(r io.Reader) (List, error) {
 
 func parse(fields []string) (Entry, error) {
 	if len(fields) != 6 {
-		return Entry{}, fmt.Errorf("has %d fields: must be ACCOUNT REGION TRAIL HOMEREGION ORGANIZATION LASTEND", len(fields))
+		return Entry{}, fmt.Errorf(
+			"has %d fields: must be ACCOUNT REGION TRAIL HOMEREGION ORGANIZATION LASTEND",
+			len(fields),
+		)
 	}
 	last, err := time.Parse(time.RFC3339, fields[5])
 	if err != nil {
@@ -184,8 +187,14 @@ func (l List) Write(w io.Writer) error {
 func (l List) sorted() List {
 	l = slices.Clone(l)
 	slices.SortFunc(l, func(a, b Entry) int {
-		return cmp.Or(cmp.Compare(a.Organization, b.Organization), cmp.Compare(a.Account, b.Account), cmp.Compare(a.Region, b.Region),
-			cmp.Compare(a.Trail, b.Trail), cmp.Compare(a.HomeRegion, b.HomeRegion), a.Last.Compare(b.Last))
+		return cmp.Or(
+			cmp.Compare(a.Organization, b.Organization),
+			cmp.Compare(a.Account, b.Account),
+			cmp.Compare(a.Region, b.Region),
+			cmp.Compare(a.Trail, b.Trail),
+			cmp.Compare(a.HomeRegion, b.HomeRegion),
+			a.Last.Compare(b.Last),
+		)
 	})
 	return slices.CompactFunc(l, func(a, b Entry) bool {
 		same := a.Last.Equal(b.Last)

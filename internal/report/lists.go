@@ -126,7 +126,13 @@ func rest(b io.Writer, omitted []Omitted) {
 		case o.Account != "" || o.Region != "":
 			where = "of " + strings.TrimSpace(o.Account+" "+o.Region)
 		}
-		fmt.Fprintf(b, "and %s more %s %s\n", number(o.Count), Quote(string(o.Class)+string(o.Reason)+o.Kind), Quote(where))
+		fmt.Fprintf(
+			b,
+			"and %s more %s %s\n",
+			number(o.Count),
+			Quote(string(o.Class)+string(o.Reason)+o.Kind),
+			Quote(where),
+		)
 	}
 	fmt.Fprintln(b)
 }
@@ -155,7 +161,13 @@ func (r *Report) remarks(b io.Writer) {
 		if n.Listed() > 1 {
 			what = number(n.Listed()) + " digest names do"
 		}
-		fmt.Fprintf(b, "%s not belong to a proven chain: %s invalid, %s unverified\n", what, number(n.Invalid), number(n.Unverified))
+		fmt.Fprintf(
+			b,
+			"%s not belong to a proven chain: %s invalid, %s unverified\n",
+			what,
+			number(n.Invalid),
+			number(n.Unverified),
+		)
 	}
 	if n := r.Counts.Litter; n > 0 {
 		fmt.Fprintf(b, "skipped: %s that a desktop leaves behind, such as .DS_Store\n", count(n, "file"))

@@ -44,7 +44,17 @@ func (r *Report) chains(b io.Writer) {
 		if c.Backfill {
 			name += " (backfill)"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", Quote(c.Account), Quote(c.Region), Quote(name), c.Digests.ratio(), c.Logs.ratio(), c.verifiedUntil(), c.hours())
+		fmt.Fprintf(
+			t,
+			"%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+			Quote(c.Account),
+			Quote(c.Region),
+			Quote(name),
+			c.Digests.ratio(),
+			c.Logs.ratio(),
+			c.verifiedUntil(),
+			c.hours(),
+		)
 	}
 	t.Flush()
 	fmt.Fprintln(b)

@@ -120,7 +120,11 @@ func Judge(ctx context.Context, k Keys, e Evidence) Verdict {
 		v.Status, v.Err, v.Detail = Unverified, e.Err, e.Err.Error()
 	}
 	if v.Status == Valid && !e.Now.IsZero() && e.Key.End.After(e.Now) {
-		v.Status, v.Err = Unverified, fmt.Errorf("digest ends at %s: %w", e.Key.End.Format(time.RFC3339), finding.ErrClock)
+		v.Status, v.Err = Unverified, fmt.Errorf(
+			"digest ends at %s: %w",
+			e.Key.End.Format(time.RFC3339),
+			finding.ErrClock,
+		)
 		v.Detail = v.Err.Error()
 	}
 	return v
@@ -294,7 +298,11 @@ func (f facts) bySuccessor() Verdict {
 
 // lost is the verdict on a proven digest whose object has lost its signature.
 func (f facts) lost() Verdict {
-	return invalid(finding.DigestSignature, "the object has no signature; another digest proves its content", f.evidence())
+	return invalid(
+		finding.DigestSignature,
+		"the object has no signature; another digest proves its content",
+		f.evidence(),
+	)
 }
 
 // bySignature weighs a file that no trusted digest names.
@@ -335,7 +343,9 @@ func (f facts) bySignature() Verdict {
 	case f.e.At.Bucket != "":
 		return invalid(finding.DigestSignature, "the object has no signature", f.evidence())
 	}
-	return unverified(fmt.Errorf("a copy without object metadata, and no newer digest repeats its signature: %w", digest.ErrUnsigned))
+	return unverified(
+		fmt.Errorf("a copy without object metadata, and no newer digest repeats its signature: %w", digest.ErrUnsigned),
+	)
 }
 
 // defects returns everything that is wrong beside the hash, in words.
@@ -370,7 +380,12 @@ func (f facts) evidence() finding.Evidence {
 // again: the digest's hash, its string to sign, the fingerprint that it names, and
 // the signature in hex. The signature may be "".
 func SignatureEvidence(d *digest.Digest, signature string) finding.Evidence {
-	return finding.Evidence{Got: d.Sum.String(), StringToSign: d.StringToSign(), Signature: signature, Fingerprint: d.Fingerprint}
+	return finding.Evidence{
+		Got:          d.Sum.String(),
+		StringToSign: d.StringToSign(),
+		Signature:    signature,
+		Fingerprint:  d.Fingerprint,
+	}
 }
 
 // signedAt returns when the digest was signed, as far as is known. The metadata

@@ -39,9 +39,17 @@ func Previous(d *digest.Digest, of trail.Chain) (Ref, error) {
 	k, err := trail.ParseDigestKey(d.Previous.Object)
 	switch {
 	case err != nil || !k.Chain.Same(of):
-		return Ref{}, fmt.Errorf("names a digest of another chain as its predecessor: %s: %w", d.Previous.Object, ErrName)
+		return Ref{}, fmt.Errorf(
+			"names a digest of another chain as its predecessor: %s: %w",
+			d.Previous.Object,
+			ErrName,
+		)
 	case !k.End.Before(d.End):
-		return Ref{}, fmt.Errorf("names a digest as its predecessor that is not older: %s: %w", d.Previous.Object, ErrName)
+		return Ref{}, fmt.Errorf(
+			"names a digest as its predecessor that is not older: %s: %w",
+			d.Previous.Object,
+			ErrName,
+		)
 	}
 	return Ref{DigestKey: k, Bucket: d.Previous.Bucket}, nil
 }

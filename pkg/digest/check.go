@@ -76,7 +76,12 @@ func (d *Digest) CheckLink(successor *Previous, signature string) error {
 // ends: the key of a digest holds its end. Errors wrap ErrWindow.
 func (d *Digest) CheckWindow(older trail.DigestKey) error {
 	if !d.Start.Equal(older.End) {
-		return fmt.Errorf("begins at %s, its predecessor ends at %s: %w", d.Start.Format(timeLayout), older.End.Format(timeLayout), ErrWindow)
+		return fmt.Errorf(
+			"begins at %s, its predecessor ends at %s: %w",
+			d.Start.Format(timeLayout),
+			older.End.Format(timeLayout),
+			ErrWindow,
+		)
 	}
 	return nil
 }

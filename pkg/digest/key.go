@@ -108,7 +108,11 @@ func (s KeySet) Find(region, fingerprint string, t time.Time) (Key, error) {
 		case !k.isOf(region):
 			why = fmt.Sprintf(" (it is a key of %s)", k.Region)
 		default:
-			why = fmt.Sprintf(" (that key is valid from %s to %s)", k.From.Format(time.RFC3339), k.To.Format(time.RFC3339))
+			why = fmt.Sprintf(
+				" (that key is valid from %s to %s)",
+				k.From.Format(time.RFC3339),
+				k.To.Format(time.RFC3339),
+			)
 		}
 	}
 	err := ErrNoKeys
@@ -159,7 +163,11 @@ func (s KeySet) complete(region string, t time.Time) bool {
 func (s KeySet) Merge(o KeySet) KeySet {
 	m := KeySet{Keys: slices.Concat(s.Keys, o.Keys), Complete: slices.Concat(s.Complete, o.Complete)}
 	slices.SortFunc(m.Keys, func(a, b Key) int {
-		return cmp.Or(cmp.Compare(a.Region, b.Region), a.From.Compare(b.From), cmp.Compare(a.Fingerprint, b.Fingerprint))
+		return cmp.Or(
+			cmp.Compare(a.Region, b.Region),
+			a.From.Compare(b.From),
+			cmp.Compare(a.Fingerprint, b.Fingerprint),
+		)
 	})
 	m.Keys = slices.CompactFunc(m.Keys, func(a, b Key) bool {
 		return a.Region == b.Region && a.Fingerprint == b.Fingerprint && slices.Equal(a.DER, b.DER)

@@ -70,7 +70,19 @@ const (
 
 // Reasons returns all reasons. The caller may change the list.
 func Reasons() []Reason {
-	return []Reason{NoSignature, AccessDenied, KMSDenied, Archived, Throttled, Network, NoKeys, TooLarge, OddRecord, Clock, NotSearched}
+	return []Reason{
+		NoSignature,
+		AccessDenied,
+		KMSDenied,
+		Archived,
+		Throttled,
+		Network,
+		NoKeys,
+		TooLarge,
+		OddRecord,
+		Clock,
+		NotSearched,
+	}
 }
 
 // Finding is one thing that is wrong. Reports list findings in the order of
@@ -205,7 +217,8 @@ func (e *Event) compare(o *Event) int {
 		return 1
 	}
 	if c := cmp.Or(cmp.Compare(e.ID, o.ID), cmp.Compare(e.Name, o.Name), e.Time.Compare(o.Time), cmp.Compare(e.Actor, o.Actor),
-		cmp.Compare(e.From, o.From), cmp.Compare(e.Log, o.Log)); c != 0 || e.Possible == o.Possible {
+		cmp.Compare(e.From, o.From), cmp.Compare(e.Log, o.Log)); c != 0 ||
+		e.Possible == o.Possible {
 		return c
 	}
 	if o.Possible {
