@@ -18,8 +18,8 @@ import (
 
 // ahead reads digests for the walks of one trail. It implements chain.Fetcher.
 // Names of listings are read ahead, newest first; a walk asks for the names that
-// trusted digests give. What a walk passes by is handed to onPassed: nothing
-// trusted led to it.
+// trusted digests give. onPassed gets the names that a walk passes by: a trusted
+// digest did not lead to them.
 type ahead struct {
 	r        *run
 	names    *names
@@ -48,9 +48,11 @@ const (
 func (a *ahead) begin(ctx context.Context, todo []name, most int) {
 	a.todo, a.most = todo, most
 	n := min(max(aheadTotal/a.r.underWay, aheadLeast), most)
-	a.next, a.stop = iter.Pull2(fetch.Ahead(ctx, n, slices.Values(todo), func(ctx context.Context, n name) fetch.Candidates {
-		return a.read(ctx, a.names.ref(n))
-	}))
+	a.next, a.stop = iter.Pull2(
+		fetch.Ahead(ctx, n, slices.Values(todo), func(ctx context.Context, n name) fetch.Candidates {
+			return a.read(ctx, a.names.ref(n))
+		}),
+	)
 }
 
 // maxFew is the most names of a trail that are read together with those of others.

@@ -13,9 +13,8 @@ import (
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// cover says of every asked hour of every chain who vouches for it, and reports
-// the hours that nothing vouches for. Backfill chains do not have hours of their
-// own.
+// cover gives every asked hour of every chain a state, and reports the hours that
+// no digest covers. Backfill chains do not have hours of their own.
 //
 // The end of a chain has one rule: an end in the range, or in the hour before it,
 // is a coverage finding; an earlier one, too, until it is acknowledged.
@@ -53,7 +52,10 @@ func (r *run) cover() {
 			c.filled.add(hole.Start, hole.End, report.Uncovered)
 			detail := "no digest"
 			if hole.Start.Equal(r.cfg.Start.UTC()) {
-				detail = fmt.Sprintf("no digest before the one that ends at %s: deleted, or validation was not yet on", c.oldest.Format(time.RFC3339))
+				detail = fmt.Sprintf(
+					"no digest before the one that ends at %s: deleted, or validation was not yet on",
+					c.oldest.Format(time.RFC3339),
+				)
 			}
 			r.find(finding.Finding{
 				Class: finding.Coverage, Detail: detail, Subject: r.chainSubject(c, hole.Start),
@@ -70,7 +72,7 @@ func (r *run) mayGoOn(c *strands) bool {
 	return c.newest.Add(window).After(r.cfg.Now.Add(-r.cfg.Grace))
 }
 
-// holes returns the stretches of time that nothing says anything about.
+// holes returns the parts of a time for which the chain does not have a segment.
 func (c *strands) holes(from, to time.Time) []report.Range {
 	all := timeline{segments: slices.Concat(c.time.segments, c.filled.segments)}
 	return all.uncovered(from, to)
@@ -102,7 +104,7 @@ func (r *run) covered(c *strands) []report.Segment {
 	return out
 }
 
-// addHole adds time that nothing is known of: it is uncovered as far as it is due.
+// addHole adds time that is not known: the part that is due is uncovered.
 func (t *timeline) addHole(from, to, due time.Time) {
 	if due.After(from) {
 		t.add(from, earlier(to, due), report.Uncovered)
@@ -132,7 +134,11 @@ func (r *run) end(c *strands, hole report.Range, ends map[trailEnd][]*strands) {
 		c.filled.add(hole.Start, hole.End, report.Uncovered)
 		r.find(finding.Finding{
 			Class: finding.Coverage, Subject: r.chainSubject(c, c.newest),
-			Detail:   fmt.Sprintf("ends at %s, earlier than its acknowledged end %s: digests are gone", c.newest.Format(time.RFC3339), last.Format(time.RFC3339)),
+			Detail: fmt.Sprintf(
+				"ends at %s, earlier than its acknowledged end %s: digests are gone",
+				c.newest.Format(time.RFC3339),
+				last.Format(time.RFC3339),
+			),
 			Evidence: finding.Evidence{From: c.newest, To: last},
 		})
 	case r.isAcknowledged(c):
@@ -171,10 +177,15 @@ func (r *run) reportEnds(ends map[trailEnd][]*strands) {
 			}
 		}
 		s.Time = later(from, r.cfg.Start).UTC()
-		detail := "no digest after the one that ends at " + newest.Format(time.RFC3339) + ": deleted, late, or logging stopped"
+		detail := fmt.Sprintf("no digest after the one that ends at %s: deleted, late, or logging stopped",
+			newest.Format(time.RFC3339))
 		e := finding.Evidence{From: s.Time, To: r.due().UTC()}
 		if len(chains) > 1 {
-			detail = fmt.Sprintf("%d chains of the trail have no digest after the hour of %s: deleted, late, or logging stopped", len(chains), newest.Format(time.RFC3339))
+			detail = fmt.Sprintf(
+				"%d chains of the trail have no digest after the hour of %s: deleted, late, or logging stopped",
+				len(chains),
+				newest.Format(time.RFC3339),
+			)
 			e.Chains = names
 		}
 		r.find(finding.Finding{Class: finding.Coverage, Subject: s, Detail: detail, Evidence: e})
@@ -182,7 +193,13 @@ func (r *run) reportEnds(ends map[trailEnd][]*strands) {
 }
 
 func (r *run) chainSubject(c *strands, t time.Time) finding.Subject {
-	return finding.Subject{Account: c.name.Account, Region: c.name.Region, Trail: c.name.Trail, Bucket: r.cfg.Source.Signed(), Time: t.UTC()}
+	return finding.Subject{
+		Account: c.name.Account,
+		Region:  c.name.Region,
+		Trail:   c.name.Trail,
+		Bucket:  r.cfg.Source.Signed(),
+		Time:    t.UTC(),
+	}
 }
 
 func (r *run) chainEnd(c *strands, at time.Time) report.ChainEnd {
@@ -194,6 +211,13 @@ func (r *run) chainEnd(c *strands, at time.Time) report.ChainEnd {
 }
 
 func compareChains(a, b trail.Chain) int {
-	return cmp.Or(strings.Compare(a.Organization, b.Organization), strings.Compare(a.Account, b.Account), strings.Compare(a.Region, b.Region),
-		strings.Compare(a.Trail, b.Trail), strings.Compare(a.HomeRegion, b.HomeRegion), strings.Compare(a.Prefix, b.Prefix), compareBool(a.Backfill, b.Backfill))
+	return cmp.Or(
+		strings.Compare(a.Organization, b.Organization),
+		strings.Compare(a.Account, b.Account),
+		strings.Compare(a.Region, b.Region),
+		strings.Compare(a.Trail, b.Trail),
+		strings.Compare(a.HomeRegion, b.HomeRegion),
+		strings.Compare(a.Prefix, b.Prefix),
+		compareBool(a.Backfill, b.Backfill),
+	)
 }

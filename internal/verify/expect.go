@@ -35,7 +35,10 @@ func (r *run) expect(found discover.Found) {
 		}
 		for _, a := range accounts {
 			if r.has(a, "", "") && !r.has(a, region, "") {
-				r.absent(finding.Subject{Account: a, Region: region}, "the account does not have digests for the expected region")
+				r.absent(
+					finding.Subject{Account: a, Region: region},
+					"the account does not have digests for the expected region",
+				)
 			}
 		}
 	}
@@ -63,7 +66,8 @@ func unmatched(what, name string, asked, found []string) string {
 // be there and was not read. An empty name stands for any.
 func (r *run) has(account, region, trail string) bool {
 	matches := func(c *strands) bool {
-		return (account == "" || c.name.Account == account) && (region == "" || c.name.Region == region) && (trail == "" || c.name.Trail == trail)
+		return (account == "" || c.name.Account == account) && (region == "" || c.name.Region == region) &&
+			(trail == "" || c.name.Trail == trail)
 	}
 	return slices.ContainsFunc(r.chains, func(c *strands) bool { return matches(c) && !r.beginsAfter(c) }) ||
 		slices.ContainsFunc(r.unproven, func(c *strands) bool { return matches(c) && c.digests.Unverified > 0 }) ||

@@ -101,7 +101,11 @@ func (r *run) findGap(g *gap, e *finding.Event) {
 	detail := "logging or validation was off: nothing was digested" + g.more
 	switch {
 	case e != nil && e.Possible:
-		detail += fmt.Sprintf("; possibly %s by %s (the owner of the organization's trail is not known: --management-account)", e.Name, e.Actor)
+		detail += fmt.Sprintf(
+			"; possibly %s by %s (the owner of the organization's trail is not known: --management-account)",
+			e.Name,
+			e.Actor,
+		)
 	case e != nil:
 		detail += fmt.Sprintf("; %s by %s", e.Name, e.Actor)
 	}
@@ -145,7 +149,7 @@ func sameTrail(a, b trail.Chain) bool {
 }
 
 // switchOffs reads a log file for events that switch the trail of a chain off.
-// None of them counts unless the whole file has the signed hash.
+// They count only if the whole file has the signed hash.
 func (r *run) switchOffs(ctx context.Context, l listedLog, of trail.Chain) []finding.Event {
 	management := ""
 	if of.Organization != "" && r.cfg.Management != nil {

@@ -30,7 +30,15 @@ func (w *walk) checkLogs(c *strands, s chain.Step, asked bool) {
 		if !asked {
 			continue
 		}
-		check := logCheck{r: w.r, chain: c, name: c.name, log: log, places: w.r.cfg.Source.Locate(log.Location()), digest: d.Location(), end: d.End}
+		check := logCheck{
+			r:      w.r,
+			chain:  c,
+			name:   c.name,
+			log:    log,
+			places: w.r.cfg.Source.Locate(log.Location()),
+			digest: d.Location(),
+			end:    d.End,
+		}
 		switch {
 		case misplaced != nil:
 			w.r.cfg.Progress.LogsListed.Add(1)
@@ -112,7 +120,12 @@ func (w *walk) claim(c *strands, s chain.Step, asked bool) int {
 	}
 	for _, log := range s.Digest.Logs {
 		h := w.scope.hash(w.r.signedName(log.Location()))
-		w.scope.claimed[h] = claim{by: w, end: s.End, isBackfill: s.Backfill, isSaid: w.scope.claimed[h].isSaid || asked}
+		w.scope.claimed[h] = claim{
+			by:         w,
+			end:        s.End,
+			isBackfill: s.Backfill,
+			isSaid:     w.scope.claimed[h].isSaid || asked,
+		}
 	}
 	if w.r.cfg.NoLogs || !asked {
 		return 0
@@ -246,8 +259,8 @@ func (r *run) countInflated(n int64) {
 }
 
 // listedSet remembers which objects the digests of a scope list, in few bytes
-// each: a chain of years lists millions. The hash is seeded at random, so nobody
-// can choose a name that is taken for another.
+// each: a chain of years lists millions. The hash is seeded at random, so an
+// attacker cannot choose a name that is taken for another.
 type listedSet struct {
 	seed    maphash.Seed
 	keys    map[uint64]listed

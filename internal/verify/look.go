@@ -5,7 +5,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/trailseal/trailseal/internal/report"
+	"github.com/trailseal/trailseal/pkg/chain"
 	"github.com/trailseal/trailseal/pkg/finding"
+	"github.com/trailseal/trailseal/pkg/trail"
 )
 
 // lookBack reads names below an extent, newest first, until it is known what came
@@ -95,4 +98,122 @@ func (w *walk) needsOlder(start time.Time) bool {
 		}
 		return false
 	})
+}
+
+// extend reads more digests of the chains than those of an extent, for what they
+// list. It does not report them.
+func (w *walk) extend(ctx context.Context, from, to extent) error {
+	to.isSilent, w.more = true, true
+	for _, c := range w.chains {
+		if b := c.bottom; c.joined == nil && b.kind == atRange && b.named != nil && c.oldest.After(to.lower) {
+			w.ahead.onPassed = w.passed(ctx, to)
+			w.ahead.begin(ctx, w.pending(to.lower, b.ref.End), aheadMost)
+			w.strand(ctx, c, b.ref, b.named, to)
+			w.ahead.stop()
+		}
+	}
+	for _, names := range [][]name{w.pending(to.lower, from.upper), w.pending(from.upper, to.upper)} {
+		if err := w.passNames(ctx, names, to); err != nil {
+			return err
+		}
+	}
+	if err := w.lookBackTo(ctx, to, to.lower); err != nil {
+		return err
+	}
+	for _, c := range w.chains {
+		if b := c.bottom; c.joined == nil && b.kind == starting && c.began.IsZero() &&
+			(w.unread == nil || !w.unread.End.Before(b.ref.End)) {
+			c.began = b.ref.End
+		}
+	}
+	return nil
+}
+
+// finish says, when all walks of the scope have ended, what came before each
+// chain and where the names that are not proven belong.
+func (w *walk) finish(ctx context.Context) {
+	for _, c := range w.chains {
+		if c.joined != nil {
+			continue
+		}
+		if u := w.lastUnread; u != nil && u.End.After(c.newest) {
+			c.unread = u
+		}
+		switch b := c.bottom; {
+		case c.name.Backfill:
+		case b.kind == starting && w.unread != nil && w.unread.End.Before(b.ref.End):
+			c.filled.add(w.r.cfg.Start, b.ref.End, report.Unverified)
+			if !w.asked(w.unread.End, extent{}) && w.asked(b.ref.End, extent{}) {
+				w.judged(ctx, *w.unread, w.unread.Verdict, w.unread.At, 1)
+			}
+		case b.kind == starting && w.ahead.listed[site{b.ref.Bucket, b.ref.Place}] != nil:
+			c.filled.add(w.r.cfg.Start, b.ref.End, report.Unverified)
+			if w.asked(b.ref.End, extent{}) {
+				folder := trail.Object{Bucket: b.ref.Bucket, Key: b.ref.Folder(trail.DigestFolder)}
+				w.r.doubt(
+					ctx,
+					subject(b.ref.Chain, folder, w.r.cfg.Start),
+					w.ahead.listed[site{b.ref.Bucket, b.ref.Place}],
+					0,
+				)
+			}
+		case b.kind == starting:
+			c.began = b.ref.End
+		case b.kind == broken && b.isUnread:
+			c.filled.add(w.r.cfg.Start, b.ref.End, report.Unverified)
+		case b.kind == broken:
+			if isStart, err := chain.Starting(ctx, w.r.keys, b.ref.DigestKey, b.named.Previous); err == nil && isStart {
+				c.began = b.ref.End
+			}
+		}
+	}
+	w.unreadEnd(ctx)
+	var to *strands
+	for _, c := range w.chains {
+		if c.joined == nil && !c.name.Backfill {
+			to = c
+			break
+		}
+	}
+	w.place(to)
+}
+
+// unreadEnd reports a trail without a proven digest, if its newest digest before the
+// range was not read: the trail can have ended at an unknown time. An end that the
+// user acknowledged is listed without proof.
+func (w *walk) unreadEnd(ctx context.Context) {
+	u := w.unread
+	if len(w.chains) > 0 || len(w.strays) > 0 || u == nil || w.names.isSilent || u.Backfill ||
+		w.asked(u.End, extent{}) ||
+		w.scope.isWalkedInto(w.names) {
+		return
+	}
+	if w.isLastKnown() {
+		w.r.mu.Lock()
+		defer w.r.mu.Unlock()
+		last := &strands{name: w.lastUnread.Chain, newest: w.lastUnread.End}
+		w.r.ended = append(w.r.ended, w.r.chainEnd(last, last.newest))
+		return
+	}
+	if finding.ReasonOf(u.Verdict.Err) != finding.NoSignature {
+		w.judged(ctx, *u, u.Verdict, u.At, 1)
+	}
+}
+
+// place gives the names that are not proven to the chain that they are named for,
+// where there is one. A name fills an hour that trusted digests do not cover only if
+// it ends where a digest of the chain would.
+func (w *walk) place(c *strands) {
+	for _, s := range w.strays {
+		switch {
+		case c == nil:
+			w.stray.filled.add(s.end.Add(-window), s.end, s.state)
+		case s.end.Sub(c.newest)%window == 0 || s.end.Sub(c.oldest)%window == 0:
+			c.filled.add(s.end.Add(-window), s.end, s.state)
+		}
+	}
+	if c != nil && !w.names.isSilent {
+		w.stray.joined = c.root()
+		c.root().parts = append(c.root().parts, w.stray)
+	}
 }

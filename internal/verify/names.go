@@ -76,7 +76,7 @@ type names struct {
 	sites    *sites      // of the scope
 	searched int         // so many of the sites were listed for every trail
 	all      []name      // newest first
-	isSilent bool        // nothing is reported: the trail was not asked for
+	isSilent bool        // the report leaves it out: the trail was not asked for
 }
 
 func (n *names) ref(at name) chain.Ref {
@@ -155,7 +155,8 @@ func (r *run) listNames(ctx context.Context, s *scope) (all []*names, complete b
 				n.all = slices.DeleteFunc(n.all, func(x name) bool { return x.site() == at })
 			}
 			r.unsearched.Store(true)
-			r.doubt(ctx, subject(trail.Chain{Place: p.Place}, trail.Object{Bucket: r.cfg.Source.Signed(), Key: p.Folders(trail.DigestFolder)[0]}, r.cfg.Start), err, 0)
+			folder := trail.Object{Bucket: r.cfg.Source.Signed(), Key: p.Folders(trail.DigestFolder)[0]}
+			r.doubt(ctx, subject(trail.Chain{Place: p.Place}, folder, r.cfg.Start), err, 0)
 			continue
 		}
 		s.named[p.Place] = seen > 0
@@ -175,8 +176,12 @@ func (r *run) listNames(ctx context.Context, s *scope) (all []*names, complete b
 		all = append(all, n)
 	}
 	slices.SortFunc(all, func(a, b *names) int {
-		return cmp.Or(strings.Compare(a.trail.Trail, b.trail.Trail), strings.Compare(a.trail.HomeRegion, b.trail.HomeRegion),
-			strings.Compare(a.trail.Organization, b.trail.Organization), compareBool(a.trail.Backfill, b.trail.Backfill))
+		return cmp.Or(
+			strings.Compare(a.trail.Trail, b.trail.Trail),
+			strings.Compare(a.trail.HomeRegion, b.trail.HomeRegion),
+			strings.Compare(a.trail.Organization, b.trail.Organization),
+			compareBool(a.trail.Backfill, b.trail.Backfill),
+		)
 	})
 	return all, complete
 }
@@ -203,4 +208,123 @@ func addName(byTrail map[string]*names, regions map[string]string, sites *sites,
 		byTrail[string(k)] = n
 	}
 	n.all = append(n.all, newName(d.End, at))
+}
+
+// logObjects is a listing of the objects that can hold log files of the asked
+// time, made while the chains are walked: its pages come one after the other.
+type logObjects struct {
+	place  discover.Place
+	folder string // the place's log folder that is listed
+	found  chan foundObject
+	cancel context.CancelFunc
+}
+
+type foundObject struct {
+	trail.Object
+	isOdd bool  // it does not lie in the folder of a day
+	err   error // the last of its part of the listing
+}
+
+// aheadObjects is how many objects such a listing may be ahead: about a megabyte
+// of them.
+const aheadObjects = 4096
+
+// listLogs begins to list a log folder of a place: the folders of the range's
+// days, of the day before and the day after, and what lies beside such folders. A
+// log's folder may be that of the day before or after its stamp. Names sort by
+// stamp within a folder, so no more is listed of the first and last folder than
+// what is asked for. Its owner calls stop.
+func (r *run) listLogs(ctx context.Context, p discover.Place, folder string) *logObjects {
+	ctx, cancel := context.WithCancel(ctx)
+	l := &logObjects{place: p, folder: folder, found: make(chan foundObject, aheadObjects), cancel: cancel}
+	send := func(o foundObject) error {
+		select {
+		case l.found <- o:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	var parts sync.WaitGroup
+	if r.cfg.AllFolders {
+		parts.Go(func() { r.listAll(ctx, l, send) })
+	} else {
+		parts.Go(func() { r.listDays(ctx, l, send) })
+		parts.Go(func() { r.listOdd(ctx, l, send) })
+	}
+	go func() {
+		parts.Wait()
+		close(l.found)
+	}()
+	return l
+}
+
+// listAll sends every object of the folder.
+func (r *run) listAll(ctx context.Context, l *logObjects, send func(foundObject) error) {
+	for o, err := range r.cfg.Fetcher.Objects.List(ctx, r.cfg.Source.Signed(), l.folder, "") {
+		if send(foundObject{Object: o, isOdd: err == nil && !inDay(o.Key[len(l.folder):]), err: err}) != nil ||
+			err != nil {
+			return
+		}
+	}
+}
+
+// listDays sends the objects in the folders of days.
+func (r *run) listDays(ctx context.Context, l *logObjects, send func(foundObject) error) {
+	root := strings.TrimSuffix(l.folder, l.place.Folder(trail.LogFolder))
+	first := root + logBefore(l.place.Place, r.cfg.Start, -1)
+	past := root + logBefore(l.place.Place, r.cfg.End.Add(time.Minute), 1)
+	for o, err := range r.cfg.Fetcher.Objects.List(ctx, r.cfg.Source.Signed(), l.folder, first) {
+		switch {
+		case err == nil && o.Key >= past:
+			return
+		case err == nil && !inDay(o.Key[len(l.folder):]):
+			continue // listOdd sends it
+		case send(foundObject{Object: o, err: err}) != nil, err != nil:
+			return
+		}
+	}
+}
+
+// inDay reports whether a key below a log folder lies in the folder of a day.
+func inDay(key string) bool {
+	_, err := time.Parse("2006/01/02/", key[:min(len(key), len("2006/01/02/"))])
+	return err == nil
+}
+
+// listOdd sends the objects that do not lie in the folder of a day.
+func (r *run) listOdd(ctx context.Context, l *logObjects, send func(foundObject) error) {
+	bucket := r.cfg.Source.Signed()
+	first, last := r.cfg.Start.Add(-24*time.Hour), r.cfg.End.Add(24*time.Hour)
+	err := r.finder.Odd(ctx, bucket, l.folder, first, last, func(o trail.Object) error {
+		if !strings.HasSuffix(o.Key, "/") {
+			return send(foundObject{Object: o, isOdd: true})
+		}
+		for below, err := range r.cfg.Fetcher.Objects.List(ctx, bucket, o.Key, "") {
+			if err != nil {
+				return err
+			}
+			if err := send(foundObject{Object: below, isOdd: true}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		_ = send(foundObject{isOdd: true, err: err})
+	}
+}
+
+// stop ends the listing and waits for it.
+func (l *logObjects) stop() {
+	l.cancel()
+	for range l.found {
+	}
+}
+
+// logBefore returns a key that sorts before all logs with a stamp from the minute
+// of t on, in the folder of a day that is some days away from the stamp.
+func logBefore(p trail.Place, t time.Time, days int) string {
+	k := trail.LogKey{Place: p, Stamp: t, Day: t.UTC().AddDate(0, 0, days)}
+	return strings.TrimSuffix(k.String(), ".json.gz")
 }

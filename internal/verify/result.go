@@ -21,18 +21,33 @@ func (r *run) report() *report.Report {
 	for _, c := range slices.Concat(r.chains, r.unproven) {
 		if !c.isSilent {
 			row := r.row(c)
-			r.notDue = r.notDue || slices.ContainsFunc(row.Covered, func(s report.Segment) bool { return s.State == report.NotDue })
+			r.notDue = r.notDue ||
+				slices.ContainsFunc(row.Covered, func(s report.Segment) bool { return s.State == report.NotDue })
 			out.Chains = append(out.Chains, row)
 		}
 	}
 	slices.SortFunc(out.Chains, func(a, b report.Chain) int {
-		return cmp.Or(cmp.Compare(a.Organization, b.Organization), cmp.Compare(a.Account, b.Account), cmp.Compare(a.Region, b.Region),
-			cmp.Compare(a.Trail, b.Trail), cmp.Compare(a.HomeRegion, b.HomeRegion), cmp.Compare(a.Prefix, b.Prefix), compareBool(a.Backfill, b.Backfill))
+		return cmp.Or(
+			cmp.Compare(a.Organization, b.Organization),
+			cmp.Compare(a.Account, b.Account),
+			cmp.Compare(a.Region, b.Region),
+			cmp.Compare(a.Trail, b.Trail),
+			cmp.Compare(a.HomeRegion, b.HomeRegion),
+			cmp.Compare(a.Prefix, b.Prefix),
+			compareBool(a.Backfill, b.Backfill),
+		)
 	})
 	for _, list := range [][]report.ChainEnd{out.Began, out.Ended, out.Ends} {
 		slices.SortFunc(list, func(a, b report.ChainEnd) int {
-			return cmp.Or(cmp.Compare(a.Organization, b.Organization), cmp.Compare(a.Account, b.Account), cmp.Compare(a.Region, b.Region),
-				cmp.Compare(a.Trail, b.Trail), cmp.Compare(a.HomeRegion, b.HomeRegion), cmp.Compare(a.Prefix, b.Prefix), a.At.Compare(b.At))
+			return cmp.Or(
+				cmp.Compare(a.Organization, b.Organization),
+				cmp.Compare(a.Account, b.Account),
+				cmp.Compare(a.Region, b.Region),
+				cmp.Compare(a.Trail, b.Trail),
+				cmp.Compare(a.HomeRegion, b.HomeRegion),
+				cmp.Compare(a.Prefix, b.Prefix),
+				a.At.Compare(b.At),
+			)
 		})
 	}
 	for _, folder := range slices.Sorted(maps.Keys(r.siblings)) {
@@ -89,7 +104,11 @@ func (r *run) hint(out *report.Report) {
 	i := slices.IndexFunc(out.Findings, func(f finding.Finding) bool { return f.Class == finding.DigestMoved })
 	for bucket := range r.movedFrom {
 		if i >= 0 {
-			out.Findings[i].Detail += fmt.Sprintf("; all proven digests name the bucket %s: if this bucket is a replica of it, give --original-bucket %s", bucket, bucket)
+			out.Findings[i].Detail += fmt.Sprintf(
+				"; all proven digests name the bucket %s: if this bucket is a replica of it, give --original-bucket %s",
+				bucket,
+				bucket,
+			)
 		}
 	}
 }
@@ -98,10 +117,23 @@ func (r *run) usedKeys() []report.Key {
 	keys := []report.Key{}
 	for _, name := range slices.Sorted(maps.Keys(r.used)) {
 		k := r.used[name]
-		keys = append(keys, report.Key{Region: k.Region, Fingerprint: k.Fingerprint, From: r.cfg.KeysFrom, ValidFrom: k.From, ValidTo: k.To})
+		keys = append(
+			keys,
+			report.Key{
+				Region:      k.Region,
+				Fingerprint: k.Fingerprint,
+				From:        r.cfg.KeysFrom,
+				ValidFrom:   k.From,
+				ValidTo:     k.To,
+			},
+		)
 	}
 	slices.SortStableFunc(keys, func(a, b report.Key) int {
-		return cmp.Or(cmp.Compare(a.Region, b.Region), a.ValidFrom.Compare(b.ValidFrom), cmp.Compare(a.Fingerprint, b.Fingerprint))
+		return cmp.Or(
+			cmp.Compare(a.Region, b.Region),
+			a.ValidFrom.Compare(b.ValidFrom),
+			cmp.Compare(a.Fingerprint, b.Fingerprint),
+		)
 	})
 	return keys
 }

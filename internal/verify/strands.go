@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -16,7 +18,7 @@ import (
 // root is then the chain that both are part of.
 type strands struct {
 	name     trail.Chain // with the place of its newest trusted digest
-	isSilent bool        // nothing is reported
+	isSilent bool        // the report leaves it out
 	// isPartial says that a digest folder of the account and region was not listed:
 	// the chain may go on there.
 	isPartial bool
@@ -27,13 +29,13 @@ type strands struct {
 	places map[trail.Place]bool // where trusted digests lie or list logs
 	time   timeline             // what trusted digests say of the time
 	starts timeline             // hours of starting digests, whose logs were not yet listed
-	filled timeline             // names that are not proven, where nothing else is known
+	filled timeline             // names that are not proven, in time that time does not cover
 	newest time.Time            // the end of the newest trusted digest
 	oldest time.Time            // the end of the oldest one
 	from   time.Time            // the beginning of its hour
 	bottom bottom               // how the oldest strand ended
 	unread *chain.Step          // a name after the newest trusted digest that was not judged
-	began  time.Time            // the end of the starting digest that nothing trusted comes before
+	began  time.Time            // the end of the starting digest, if it is the oldest trusted digest
 
 	mu      sync.Mutex // guards the counts, to which log checks add
 	digests report.Count
@@ -94,7 +96,8 @@ func (c *strands) join(o *strands) {
 // counts.
 func (c *strands) save() (restore func()) {
 	name, joined, parts := c.name, c.joined, slices.Clone(c.parts)
-	known, starts, filled := slices.Clone(c.time.segments), slices.Clone(c.starts.segments), slices.Clone(c.filled.segments)
+	known, starts := slices.Clone(c.time.segments), slices.Clone(c.starts.segments)
+	filled := slices.Clone(c.filled.segments)
 	newest, oldest, from, bottom, began := c.newest, c.oldest, c.from, c.bottom, c.began
 	return func() {
 		c.name, c.joined, c.parts = name, joined, parts
@@ -174,4 +177,93 @@ func countedAs(v chain.Verdict) report.State {
 		return report.Invalid
 	}
 	return stateOf(v)
+}
+
+// keepBottom returns what sets the bottom of a chain back to what it is now, where a
+// strand that begins above the oldest digest did not lead below it. Before a starting
+// digest there, logging was off.
+func (w *walk) keepBottom(c *strands, end time.Time) func() {
+	bottom, oldest, newest := c.bottom, c.oldest, c.newest
+	return func() {
+		if oldest.IsZero() || !end.After(oldest) || c.joined != nil || !c.oldest.Equal(oldest) {
+			return
+		}
+		above := c.bottom
+		if c.bottom = bottom; above.kind == starting && above.ref.End.After(newest) {
+			w.openGap(c, newest, above.ref.End, above.at, "")
+		}
+	}
+}
+
+// bridge looks at the time between the bottom of a chain and the trusted digest s
+// that comes before it.
+func (w *walk) bridge(ctx context.Context, c *strands, s chain.Step) {
+	if c.oldest.IsZero() || !s.End.Before(c.oldest) || s.Backfill {
+		return
+	}
+	b := c.bottom
+	c.bottom = bottom{kind: atRange}
+	switch b.kind {
+	case starting:
+		w.openGap(c, s.End, b.ref.End, b.at, w.mayBeLater(s.End, b.ref.End))
+	case broken:
+		isStart, err := chain.Starting(ctx, w.r.keys, b.ref.DigestKey, b.named.Previous)
+		follows, followsErr := chain.Follows(ctx, w.r.keys, b.ref.DigestKey, b.named.Previous, s.Verdict.Signature)
+		switch {
+		case isStart:
+			w.openGap(
+				c,
+				s.End,
+				b.ref.End,
+				b.at,
+				"; the starting digest itself is gone, altered or was not read"+w.mayBeLater(s.End, b.ref.End),
+			)
+		case follows:
+		case err != nil, followsErr != nil, b.isUnread, !w.scope.isComplete:
+			// Those between lie where what was not read would say, or listed.
+			c.time.add(s.End, b.ref.End.Add(-window), report.Unverified)
+		default:
+			w.missing(c, s.End, b.ref.End.Add(-window))
+		}
+	case unnamed:
+		w.missing(c, s.End, c.from)
+	}
+}
+
+// mayBeLater says where a digest in a gap was not read, that can be the last one
+// before it.
+func (w *walk) mayBeLater(from, to time.Time) string {
+	var last time.Time
+	for _, end := range w.unreadEnds {
+		if end.After(from) && end.Before(to) && end.After(last) {
+			last = end
+		}
+	}
+	switch {
+	case !w.scope.isComplete:
+		return "; a digest folder of the account and region was not listed, and can hold later ones than the last before the gap"
+	case last.IsZero():
+		return ""
+	}
+	return fmt.Sprintf(
+		"; the digest that ends at %s was not proven, and can be the last one before the gap",
+		last.Format(time.RFC3339),
+	)
+}
+
+// missing reports the digests that are due between two trusted ones. An hour
+// whose own name is there was looked at as that.
+func (w *walk) missing(c *strands, older, newer time.Time) {
+	for t := range chain.Due(older, newer) {
+		if w.names.has(t) {
+			continue
+		}
+		c.time.add(t.Add(-window), t, report.Missing)
+		if !w.asked(t, extent{isSilent: w.more}) {
+			continue
+		}
+		o := trail.Object{Bucket: w.r.cfg.Source.Signed(), Key: c.name.Digest(t).String()}
+		w.r.find(finding.Finding{Class: finding.DigestMissing, Subject: subject(c.name, o, t), Detail: chain.DetailDue})
+		w.counted(c, report.Missing)
+	}
 }

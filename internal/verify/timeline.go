@@ -43,8 +43,8 @@ func weight(s report.State) int {
 }
 
 // within returns the timeline from start to end, cut where states change,
-// without overlaps. Time without a segment is left out. It takes as long where
-// thousands of planted digests overlap as where none do.
+// without overlaps. Time without a segment is left out. Its time does not depend on
+// how many segments overlap.
 func (t *timeline) within(start, end time.Time) []report.Segment {
 	type edge struct {
 		at     time.Time
@@ -54,7 +54,11 @@ func (t *timeline) within(start, end time.Time) []report.Segment {
 	edges := make([]edge, 0, 2*len(t.segments))
 	for _, s := range t.segments {
 		if s.Start.Before(end) && s.End.After(start) {
-			edges = append(edges, edge{clamp(s.Start, start, end), weight(s.State), 1}, edge{clamp(s.End, start, end), weight(s.State), -1})
+			edges = append(
+				edges,
+				edge{clamp(s.Start, start, end), weight(s.State), 1},
+				edge{clamp(s.End, start, end), weight(s.State), -1},
+			)
 		}
 	}
 	slices.SortFunc(edges, func(a, b edge) int { return a.at.Compare(b.at) })

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/trailseal/trailseal/internal/discover"
@@ -19,124 +18,6 @@ import (
 	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
-
-// logObjects is a listing of the objects that can hold log files of the asked
-// time, made while the chains are walked: its pages come one after the other.
-type logObjects struct {
-	place  discover.Place
-	folder string // the place's log folder that is listed
-	found  chan foundObject
-	cancel context.CancelFunc
-}
-
-type foundObject struct {
-	trail.Object
-	isOdd bool  // it does not lie in the folder of a day
-	err   error // the last of its part of the listing
-}
-
-// aheadObjects is how many objects such a listing may be ahead: about a megabyte
-// of them.
-const aheadObjects = 4096
-
-// listLogs begins to list a log folder of a place: the folders of the range's
-// days, of the day before and the day after, and what lies beside such folders. A
-// log's folder may be that of the day before or after its stamp. Names sort by
-// stamp within a folder, so no more is listed of the first and last folder than
-// what is asked for. Its owner calls stop.
-func (r *run) listLogs(ctx context.Context, p discover.Place, folder string) *logObjects {
-	ctx, cancel := context.WithCancel(ctx)
-	l := &logObjects{place: p, folder: folder, found: make(chan foundObject, aheadObjects), cancel: cancel}
-	send := func(o foundObject) error {
-		select {
-		case l.found <- o:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	var parts sync.WaitGroup
-	if r.cfg.AllFolders {
-		parts.Go(func() { r.listAll(ctx, l, send) })
-	} else {
-		parts.Go(func() { r.listDays(ctx, l, send) })
-		parts.Go(func() { r.listOdd(ctx, l, send) })
-	}
-	go func() {
-		parts.Wait()
-		close(l.found)
-	}()
-	return l
-}
-
-// listAll sends every object of the folder.
-func (r *run) listAll(ctx context.Context, l *logObjects, send func(foundObject) error) {
-	for o, err := range r.cfg.Fetcher.Objects.List(ctx, r.cfg.Source.Signed(), l.folder, "") {
-		if send(foundObject{Object: o, isOdd: err == nil && !inDay(o.Key[len(l.folder):]), err: err}) != nil || err != nil {
-			return
-		}
-	}
-}
-
-// listDays sends the objects in the folders of days.
-func (r *run) listDays(ctx context.Context, l *logObjects, send func(foundObject) error) {
-	root := strings.TrimSuffix(l.folder, l.place.Folder(trail.LogFolder))
-	first := root + logBefore(l.place.Place, r.cfg.Start, -1)
-	past := root + logBefore(l.place.Place, r.cfg.End.Add(time.Minute), 1)
-	for o, err := range r.cfg.Fetcher.Objects.List(ctx, r.cfg.Source.Signed(), l.folder, first) {
-		switch {
-		case err == nil && o.Key >= past:
-			return
-		case err == nil && !inDay(o.Key[len(l.folder):]):
-			continue // listOdd sends it
-		case send(foundObject{Object: o, err: err}) != nil, err != nil:
-			return
-		}
-	}
-}
-
-// inDay reports whether a key below a log folder lies in the folder of a day.
-func inDay(key string) bool {
-	_, err := time.Parse("2006/01/02/", key[:min(len(key), len("2006/01/02/"))])
-	return err == nil
-}
-
-// listOdd sends the objects that do not lie in the folder of a day.
-func (r *run) listOdd(ctx context.Context, l *logObjects, send func(foundObject) error) {
-	bucket := r.cfg.Source.Signed()
-	first, last := r.cfg.Start.Add(-24*time.Hour), r.cfg.End.Add(24*time.Hour)
-	err := r.finder.Odd(ctx, bucket, l.folder, first, last, func(o trail.Object) error {
-		if !strings.HasSuffix(o.Key, "/") {
-			return send(foundObject{Object: o, isOdd: true})
-		}
-		for below, err := range r.cfg.Fetcher.Objects.List(ctx, bucket, o.Key, "") {
-			if err != nil {
-				return err
-			}
-			if err := send(foundObject{Object: below, isOdd: true}); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		_ = send(foundObject{isOdd: true, err: err})
-	}
-}
-
-// stop ends the listing and waits for it.
-func (l *logObjects) stop() {
-	l.cancel()
-	for range l.found {
-	}
-}
-
-// logBefore returns a key that sorts before all logs with a stamp from the minute
-// of t on, in the folder of a day that is some days away from the stamp.
-func logBefore(p trail.Place, t time.Time, days int) string {
-	k := trail.LogKey{Place: p, Stamp: t, Day: t.UTC().AddDate(0, 0, days)}
-	return strings.TrimSuffix(k.String(), ".json.gz")
-}
 
 // unlisted judges the objects of a scope's log folders that no trusted digest
 // lists.
@@ -186,7 +67,8 @@ func (r *run) checkUnlisted(ctx context.Context, s *scope, listings []*logObject
 				if ctx.Err() == nil && !isTold {
 					isTold = true
 					r.unsearched.Store(true)
-					r.doubt(ctx, subject(trail.Chain{Place: l.place.Place}, trail.Object{Bucket: r.cfg.Source.Signed(), Key: l.folder}, r.cfg.Start), o.err, 0)
+					folder := trail.Object{Bucket: r.cfg.Source.Signed(), Key: l.folder}
+					r.doubt(ctx, subject(trail.Chain{Place: l.place.Place}, folder, r.cfg.Start), o.err, 0)
 				}
 				continue
 			}
@@ -262,7 +144,7 @@ func (u *unlisted) foreign(ctx context.Context, l *logObjects, o foundObject, ke
 	}
 	about := subject(trail.Chain{Place: l.place.Place}, o.Object, o.Modified)
 	if u.r.cfg.Source.IsCopy() && strings.HasSuffix(key, ".metadata.json") {
-		// A file with the name of a sidecar is none if its content says so.
+		// Only the content says whether a file with a sidecar's name is a sidecar.
 		body, _, err := u.r.cfg.Fetcher.Objects.Get(ctx, o.Object)
 		if body != nil {
 			_ = body.Close()
@@ -326,7 +208,7 @@ const (
 	edge = 2 * slot
 )
 
-// standing is what the digests of one chain say of a log that none of them lists.
+// standing is what the digests of one chain say of a log that they do not list.
 type standing int
 
 const (
@@ -339,7 +221,7 @@ const (
 )
 
 // judge says what an unlisted object is. It is planted only by proof: some chain
-// of its place is proven from its stamp to last, and none is in doubt.
+// of its place is proven from its stamp to last, and no other chain is in doubt.
 func (u *unlisted) judge(p trail.Place, o trail.Object, stamp, last time.Time) {
 	s := u.scope
 	count := map[standing]int{}
@@ -411,7 +293,8 @@ func (u *unlisted) claimed(o trail.Object) (c claim, is bool) {
 // isRefuted reports whether trusted digests of the same trail cover the hour of the
 // digest that claims a log. Then the claim casts no doubt.
 func (c claim) isRefuted() bool {
-	return !c.isBackfill && slices.ContainsFunc(c.by.chains, func(o *strands) bool { return o.root().overlaps(c.end.Add(-window), c.end) })
+	return !c.isBackfill &&
+		slices.ContainsFunc(c.by.chains, func(o *strands) bool { return o.root().overlaps(c.end.Add(-window), c.end) })
 }
 
 func (u *unlisted) doubt(p trail.Place, o trail.Object, stamp time.Time, why string) {
@@ -462,7 +345,11 @@ func (u *unlisted) standing(c *strands, stamp, last time.Time) (standing, string
 		// digest, these hours are not told as the end of the chain.
 		isTold := len(c.filled.uncovered(c.newest, stamp.Add(1))) > 0
 		if filled := c.filled.within(stamp.Add(-edge), stamp.Add(1)); len(filled) > 0 && !isTold {
-			return inDoubt, fmt.Sprintf("the digest of %s is %s", between(filled[0].Start, filled[0].End), filled[0].State)
+			return inDoubt, fmt.Sprintf(
+				"the digest of %s is %s",
+				between(filled[0].Start, filled[0].End),
+				filled[0].State,
+			)
 		}
 		switch {
 		case u.r.mayGoOn(c):
@@ -498,7 +385,7 @@ func (u *unlisted) standing(c *strands, stamp, last time.Time) (standing, string
 		at = s.End
 		switch s.State {
 		case report.Verified:
-		case report.Gap: // while validation was off nothing was listed, so a gap nearby is no matter
+		case report.Gap: // digests do not list the files of a gap, so only a near one matters
 			switch isNear := s.End.After(stamp.Add(-edge)) && s.Start.Before(stamp.Add(edge)); {
 			case isNear && c.isSilent: // its gap is not reported
 				return inDoubt, "logging or validation was off"
@@ -521,7 +408,11 @@ func (u *unlisted) conclude() {
 		hour := time.Unix(at.hour, 0).UTC()
 		u.r.collect.AddUnverified(finding.Unverified{
 			Reason: finding.NoSignature, Subject: subject(trail.Chain{Place: at.place}, t.first, hour), Objects: t.count,
-			Detail: fmt.Sprintf("%s with stamps of this hour in no proven digest; the first is named here; %s", objects(t.count), t.why),
+			Detail: fmt.Sprintf(
+				"%s with stamps of this hour in no proven digest; the first is named here; %s",
+				objects(t.count),
+				t.why,
+			),
 		})
 	}
 	for _, p := range slices.SortedFunc(maps.Keys(u.coverage), func(a, b trail.Place) int {
@@ -535,7 +426,10 @@ func (u *unlisted) conclude() {
 		case u.scope.named[p]:
 			why = "log files, and none of the digests in their place is proven"
 		}
-		u.r.absent(finding.Subject{Account: p.Account, Region: p.Region}, fmt.Sprintf("%s (%s, %s; the first is %s)", why, objects(t.count), between(t.from, t.until), t.first))
+		u.r.absent(
+			finding.Subject{Account: p.Account, Region: p.Region},
+			fmt.Sprintf("%s (%s, %s; the first is %s)", why, objects(t.count), between(t.from, t.until), t.first),
+		)
 	}
 }
 

@@ -6,13 +6,13 @@
 //	walk     ──> chains: each trusted digest leads to the one before it (pkg/chain)
 //	logs     ──> each listed log file: place, container, hash        (in parallel)
 //	unlisted ──> each object of the log folders: does a trusted digest list it?
-//	cover    ──> each asked hour of a chain: who vouches for it?
+//	cover    ──> each asked hour of a chain: which digest covers it?
 //	explain  ──> each gap: which verified event switched logging off?
 //
 // # Words
 //
-// A name is what a listing shows. It proves nothing: it is looked at and, where it
-// is not proven, reported. A strand is a run of digests that name each other. A
+// A name is what a listing shows. A name that is not proven is only reported.
+// A strand is a run of digests that name each other. A
 // chain is made of strands that follow each other. A place is the part of a
 // source where one account's files of one region lie; the chain belongs to every
 // place where its trusted digests lie or list log files. A chain is in doubt at a
@@ -92,12 +92,13 @@ type Progress struct {
 	Findings      atomic.Int64
 }
 
-// ErrNotDue says that nothing was proven and nothing is wrong: in the asked time
-// there is no digest, and none is due.
+// ErrNotDue says that the asked time does not have a digest, and that a digest is
+// not due yet. The run did not prove a digest and did not find a fault.
 var ErrNotDue = errors.New("no digest is due in the asked time yet")
 
-// Run verifies and reports. An error means that nothing can be said: the source
-// could not be listed at all, or ctx ended. Whatever else fails is in the report.
+// Run verifies and reports. It returns an error only if it cannot report: the source
+// cannot be listed at all, no digest is due, or ctx ended. The report holds all other
+// failures.
 func Run(ctx context.Context, c Config) (*report.Report, error) {
 	if c.Progress == nil {
 		c.Progress = new(Progress)
@@ -212,13 +213,22 @@ func (r *run) find(f finding.Finding) {
 // stands for as many objects.
 func (r *run) doubt(ctx context.Context, s finding.Subject, err error, objects int) {
 	if ctx.Err() == nil {
-		r.collect.AddUnverified(finding.Unverified{Reason: finding.ReasonOf(err), Subject: s, Detail: err.Error(), Objects: objects})
+		r.collect.AddUnverified(
+			finding.Unverified{Reason: finding.ReasonOf(err), Subject: s, Detail: err.Error(), Objects: objects},
+		)
 	}
 }
 
 // subject names an object of a chain. In a copy the bucket is not known.
 func subject(c trail.Chain, o trail.Object, t time.Time) finding.Subject {
-	return finding.Subject{Account: c.Account, Region: c.Region, Trail: c.Trail, Bucket: o.Bucket, Key: o.Key, Time: t.UTC()}
+	return finding.Subject{
+		Account: c.Account,
+		Region:  c.Region,
+		Trail:   c.Trail,
+		Bucket:  o.Bucket,
+		Key:     o.Key,
+		Time:    t.UTC(),
+	}
 }
 
 // foreign reports what does not belong where it lies. In a digest folder, that is
@@ -227,7 +237,13 @@ func (r *run) foreign(p trail.Place, o trail.Object, why string) {
 	if t, ok := folderDay(o.Key); ok && !r.cfg.AllFolders && !r.inFolders(t) {
 		return
 	}
-	r.find(finding.Finding{Class: finding.ForeignObject, Detail: why, Subject: subject(trail.Chain{Place: p}, o, o.Modified)})
+	r.find(
+		finding.Finding{
+			Class:   finding.ForeignObject,
+			Detail:  why,
+			Subject: subject(trail.Chain{Place: p}, o, o.Modified),
+		},
+	)
 }
 
 // inFolders reports whether the folder of a day is among those that are listed:

@@ -15,8 +15,8 @@ import (
 
 // walk finds the chains among the names of one trail. Two things say what comes
 // next: the name that the last trusted digest gives its predecessor, and the
-// listing. A signed name is followed wherever it leads; a name of the listing is
-// only where a strand can begin.
+// listing. The walk follows a signed name to any place. A name of
+// the listing only says where a strand can begin.
 type walk struct {
 	r       *run
 	scope   *scope
@@ -28,8 +28,8 @@ type walk struct {
 	strays  []stray     // names in the range that are not proven
 	stray   *strands    // counts them
 	gap     *gap        // waits for the logs that may explain it
-	more    bool        // more is read for what it lists: nothing is reported
-	unread  *chain.Step // the oldest name that was not judged and that nothing trusted names
+	more    bool        // the walk reads more digests for what they list, and does not report
+	unread  *chain.Step // the oldest name that was not judged and that no trusted digest names
 	// unreadEnds are the ends of all these names, lastUnread is the newest of them.
 	unreadEnds []time.Time
 	lastUnread *chain.Step
@@ -45,8 +45,7 @@ type stray struct {
 // walk stops at the first digest that ends at lower or before.
 type extent struct {
 	lower, upper time.Time
-	// isSilent says that nothing is reported: the digests are read for what they
-	// list.
+	// isSilent says that the digests are read for what they list, and not reported.
 	isSilent bool
 }
 
@@ -93,34 +92,6 @@ func (w *walk) pending(from, to time.Time) []name {
 		return all
 	}
 	return slices.DeleteFunc(slices.Clone(all), func(n name) bool { return w.scope.isWalked(w.names.ref(n)) })
-}
-
-// extend reads more digests of the chains than those of an extent, for what they
-// list. Nothing of them is reported.
-func (w *walk) extend(ctx context.Context, from, to extent) error {
-	to.isSilent, w.more = true, true
-	for _, c := range w.chains {
-		if b := c.bottom; c.joined == nil && b.kind == atRange && b.named != nil && c.oldest.After(to.lower) {
-			w.ahead.onPassed = w.passed(ctx, to)
-			w.ahead.begin(ctx, w.pending(to.lower, b.ref.End), aheadMost)
-			w.strand(ctx, c, b.ref, b.named, to)
-			w.ahead.stop()
-		}
-	}
-	for _, names := range [][]name{w.pending(to.lower, from.upper), w.pending(from.upper, to.upper)} {
-		if err := w.passNames(ctx, names, to); err != nil {
-			return err
-		}
-	}
-	if err := w.lookBackTo(ctx, to, to.lower); err != nil {
-		return err
-	}
-	for _, c := range w.chains {
-		if b := c.bottom; c.joined == nil && b.kind == starting && c.began.IsZero() && (w.unread == nil || !w.unread.End.Before(b.ref.End)) {
-			c.began = b.ref.End
-		}
-	}
-	return nil
 }
 
 // take returns the name at which the next strand can begin.
@@ -189,33 +160,21 @@ func (w *walk) strand(ctx context.Context, c *strands, ref chain.Ref, named *cha
 			return
 		}
 		if !isFork {
-			c.bottom = bottom{kind: atRange, ref: *s.Next, named: &chain.Successor{Previous: *s.Digest.Previous, At: s.At}}
-		}
-	}
-}
-
-// keepBottom returns what sets the bottom of a chain back to what it is now, where a
-// strand that begins above the oldest digest did not lead below it. Before a starting
-// digest there, logging was off.
-func (w *walk) keepBottom(c *strands, end time.Time) func() {
-	bottom, oldest, newest := c.bottom, c.oldest, c.newest
-	return func() {
-		if oldest.IsZero() || !end.After(oldest) || c.joined != nil || !c.oldest.Equal(oldest) {
-			return
-		}
-		above := c.bottom
-		if c.bottom = bottom; above.kind == starting && above.ref.End.After(newest) {
-			w.openGap(c, newest, above.ref.End, above.at, "")
+			c.bottom = bottom{
+				kind:  atRange,
+				ref:   *s.Next,
+				named: &chain.Successor{Previous: *s.Digest.Previous, At: s.At},
+			}
 		}
 	}
 }
 
 // chainOf returns the chain that a strand which begins with s continues: the one
 // of the same organization, since a trail has one chain in an account and region
-// whatever its prefix is. Where trusted digests of that chain cover the time
+// under every prefix. Where trusted digests of that chain cover the time
 // already, the strand is a fork of it.
 func (w *walk) chainOf(s chain.Step) (c *strands, isFork bool) {
-	from := s.End // a starting digest lists nothing
+	from := s.End // a starting digest does not list log files
 	if s.Digest != nil && !s.Starting() {
 		from = s.Digest.Start
 	}
@@ -227,70 +186,6 @@ func (w *walk) chainOf(s chain.Step) (c *strands, isFork bool) {
 	c = &strands{name: s.Chain, isSilent: w.names.isSilent, places: map[trail.Place]bool{}, newest: s.End}
 	w.chains = append(w.chains, c)
 	return c, false
-}
-
-// bridge looks at the time between the bottom of a chain and the trusted digest s
-// that comes before it.
-func (w *walk) bridge(ctx context.Context, c *strands, s chain.Step) {
-	if c.oldest.IsZero() || !s.End.Before(c.oldest) || s.Backfill {
-		return
-	}
-	b := c.bottom
-	c.bottom = bottom{kind: atRange}
-	switch b.kind {
-	case starting:
-		w.openGap(c, s.End, b.ref.End, b.at, w.mayBeLater(s.End, b.ref.End))
-	case broken:
-		isStart, err := chain.Starting(ctx, w.r.keys, b.ref.DigestKey, b.named.Previous)
-		follows, followsErr := chain.Follows(ctx, w.r.keys, b.ref.DigestKey, b.named.Previous, s.Verdict.Signature)
-		switch {
-		case isStart:
-			w.openGap(c, s.End, b.ref.End, b.at, "; the starting digest itself is gone, altered or was not read"+w.mayBeLater(s.End, b.ref.End))
-		case follows:
-		case err != nil, followsErr != nil, b.isUnread, !w.scope.isComplete:
-			// Those between lie where what was not read would say, or listed.
-			c.time.add(s.End, b.ref.End.Add(-window), report.Unverified)
-		default:
-			w.missing(c, s.End, b.ref.End.Add(-window))
-		}
-	case unnamed:
-		w.missing(c, s.End, c.from)
-	}
-}
-
-// mayBeLater says where a digest in a gap was not read, that can be the last one
-// before it.
-func (w *walk) mayBeLater(from, to time.Time) string {
-	var last time.Time
-	for _, end := range w.unreadEnds {
-		if end.After(from) && end.Before(to) && end.After(last) {
-			last = end
-		}
-	}
-	switch {
-	case !w.scope.isComplete:
-		return "; a digest folder of the account and region was not listed, and can hold later ones than the last before the gap"
-	case last.IsZero():
-		return ""
-	}
-	return fmt.Sprintf("; the digest that ends at %s was not proven, and can be the last one before the gap", last.Format(time.RFC3339))
-}
-
-// missing reports the digests that are due between two trusted ones. An hour
-// whose own name is there was looked at as that.
-func (w *walk) missing(c *strands, older, newer time.Time) {
-	for t := range chain.Due(older, newer) {
-		if w.names.has(t) {
-			continue
-		}
-		c.time.add(t.Add(-window), t, report.Missing)
-		if !w.asked(t, extent{isSilent: w.more}) {
-			continue
-		}
-		o := trail.Object{Bucket: w.r.cfg.Source.Signed(), Key: c.name.Digest(t).String()}
-		w.r.find(finding.Finding{Class: finding.DigestMissing, Subject: subject(c.name, o, t), Detail: chain.DetailDue})
-		w.counted(c, report.Missing)
-	}
 }
 
 func (w *walk) counted(c *strands, s report.State) {
@@ -340,14 +235,28 @@ func (w *walk) trusted(ctx context.Context, c *strands, s chain.Step, asked bool
 		if asked {
 			e := chain.SignatureEvidence(d, s.Verdict.Signature)
 			e.From, e.To = s.Next.End, d.Start
-			w.r.find(finding.Finding{Class: finding.ChainHole, Subject: subject(s.Chain, s.At, s.End), Detail: s.WindowErr.Error(), Evidence: e})
+			w.r.find(
+				finding.Finding{
+					Class:    finding.ChainHole,
+					Subject:  subject(s.Chain, s.At, s.End),
+					Detail:   s.WindowErr.Error(),
+					Evidence: e,
+				},
+			)
 		}
 	}
 	switch {
 	case s.NameErr != nil:
 		c.bottom = bottom{kind: unnamed}
 		if asked {
-			w.r.find(finding.Finding{Class: finding.ChainHole, Subject: subject(s.Chain, s.At, s.End), Detail: s.NameErr.Error(), Evidence: chain.SignatureEvidence(d, "")})
+			w.r.find(
+				finding.Finding{
+					Class:    finding.ChainHole,
+					Subject:  subject(s.Chain, s.At, s.End),
+					Detail:   s.NameErr.Error(),
+					Evidence: chain.SignatureEvidence(d, ""),
+				},
+			)
 		}
 	case s.Starting():
 		c.bottom = bottom{kind: starting, at: s.At, ref: s.Ref}
@@ -362,7 +271,13 @@ func (w *walk) trusted(ctx context.Context, c *strands, s chain.Step, asked bool
 
 // breaks takes a digest that a trusted one names, and that is not trusted.
 func (w *walk) breaks(ctx context.Context, c *strands, s chain.Step, asked bool) {
-	c.bottom = bottom{kind: broken, at: s.At, ref: s.Ref, named: s.Named, isUnread: s.Verdict.Status == chain.Unverified}
+	c.bottom = bottom{
+		kind:     broken,
+		at:       s.At,
+		ref:      s.Ref,
+		named:    s.Named,
+		isUnread: s.Verdict.Status == chain.Unverified,
+	}
 	if !s.Backfill || s.Verdict.Status == chain.Unverified {
 		c.time.add(s.End.Add(-window), s.End, stateOf(s.Verdict))
 	}
@@ -395,7 +310,14 @@ func (w *walk) fork(ctx context.Context, c *strands, s chain.Step, asked bool) {
 		return
 	}
 	e := chain.SignatureEvidence(s.Digest, s.Verdict.Signature)
-	w.r.find(finding.Finding{Class: finding.ChainHole, Subject: subject(s.Chain, s.At, s.End), Detail: "no link of the chain leads here: a fork, or planted", Evidence: e})
+	w.r.find(
+		finding.Finding{
+			Class:    finding.ChainHole,
+			Subject:  subject(s.Chain, s.At, s.End),
+			Detail:   "no link of the chain leads here: a fork, or planted",
+			Evidence: e,
+		},
+	)
 }
 
 // passed returns what is called for names that a walk passes by.
@@ -415,7 +337,7 @@ func (w *walk) passed(ctx context.Context, e extent) func(chain.Ref, []chain.Fou
 	}
 }
 
-// unproven takes a name that nothing proves. It is reported, and steers nothing.
+// unproven reports a name that is not proven. The name does not steer the walk.
 func (w *walk) unproven(ctx context.Context, s chain.Step, asked bool) {
 	if s.Verdict.SignedFor.Bucket != "" && s.Verdict.SignedFor.Key == s.At.Key {
 		w.r.moved(s.Verdict.SignedFor.Bucket)
@@ -449,92 +371,13 @@ func (w *walk) contradictions(s chain.Step) {
 		if w.asked(ref.End, extent{}) {
 			w.r.find(finding.Finding{
 				Class: finding.ChainMismatch, Subject: subject(ref.Chain, ref.Object(), ref.End),
-				Detail:   fmt.Sprintf("repeats a signature for %s that does not verify over it: one of the two was altered", s.At),
+				Detail: fmt.Sprintf(
+					"repeats a signature for %s that does not verify over it: one of the two was altered",
+					s.At,
+				),
 				Evidence: finding.Evidence{Digest: s.At.String()},
 			})
 		}
-	}
-}
-
-// finish says, when all walks of the scope have ended, what came before each
-// chain and where the names that are not proven belong.
-func (w *walk) finish(ctx context.Context) {
-	for _, c := range w.chains {
-		if c.joined != nil {
-			continue
-		}
-		if u := w.lastUnread; u != nil && u.End.After(c.newest) {
-			c.unread = u
-		}
-		switch b := c.bottom; {
-		case c.name.Backfill:
-		case b.kind == starting && w.unread != nil && w.unread.End.Before(b.ref.End):
-			c.filled.add(w.r.cfg.Start, b.ref.End, report.Unverified)
-			if !w.asked(w.unread.End, extent{}) && w.asked(b.ref.End, extent{}) {
-				w.judged(ctx, *w.unread, w.unread.Verdict, w.unread.At, 1)
-			}
-		case b.kind == starting && w.ahead.listed[site{b.ref.Bucket, b.ref.Place}] != nil:
-			c.filled.add(w.r.cfg.Start, b.ref.End, report.Unverified)
-			if w.asked(b.ref.End, extent{}) {
-				folder := trail.Object{Bucket: b.ref.Bucket, Key: b.ref.Folder(trail.DigestFolder)}
-				w.r.doubt(ctx, subject(b.ref.Chain, folder, w.r.cfg.Start), w.ahead.listed[site{b.ref.Bucket, b.ref.Place}], 0)
-			}
-		case b.kind == starting:
-			c.began = b.ref.End
-		case b.kind == broken && b.isUnread:
-			c.filled.add(w.r.cfg.Start, b.ref.End, report.Unverified)
-		case b.kind == broken:
-			if isStart, err := chain.Starting(ctx, w.r.keys, b.ref.DigestKey, b.named.Previous); err == nil && isStart {
-				c.began = b.ref.End
-			}
-		}
-	}
-	w.unreadEnd(ctx)
-	var to *strands
-	for _, c := range w.chains {
-		if c.joined == nil && !c.name.Backfill {
-			to = c
-			break
-		}
-	}
-	w.place(to)
-}
-
-// unreadEnd reports a trail of which nothing is proven because its newest digest
-// before the range was not read: it may have ended, and nothing says when. An end
-// that the user knows of needs no proof.
-func (w *walk) unreadEnd(ctx context.Context) {
-	u := w.unread
-	if len(w.chains) > 0 || len(w.strays) > 0 || u == nil || w.names.isSilent || u.Backfill || w.asked(u.End, extent{}) || w.scope.isWalkedInto(w.names) {
-		return
-	}
-	if w.isLastKnown() {
-		w.r.mu.Lock()
-		defer w.r.mu.Unlock()
-		last := &strands{name: w.lastUnread.Chain, newest: w.lastUnread.End}
-		w.r.ended = append(w.r.ended, w.r.chainEnd(last, last.newest))
-		return
-	}
-	if finding.ReasonOf(u.Verdict.Err) != finding.NoSignature {
-		w.judged(ctx, *u, u.Verdict, u.At, 1)
-	}
-}
-
-// place gives the names that are not proven to the chain that they are named for,
-// where there is one. A name fills an hour that nothing trusted covers only if it
-// ends where a digest of the chain would.
-func (w *walk) place(c *strands) {
-	for _, s := range w.strays {
-		switch {
-		case c == nil:
-			w.stray.filled.add(s.end.Add(-window), s.end, s.state)
-		case s.end.Sub(c.newest)%window == 0 || s.end.Sub(c.oldest)%window == 0:
-			c.filled.add(s.end.Add(-window), s.end, s.state)
-		}
-	}
-	if c != nil && !w.names.isSilent {
-		w.stray.joined = c.root()
-		c.root().parts = append(c.root().parts, w.stray)
 	}
 }
 
