@@ -1,5 +1,7 @@
 package report
 
+import "slices"
+
 // Conclude fills what follows from the rest: the verdict and the sums. What is
 // counted and not listed weighs as much as what is listed.
 func (r *Report) Conclude() {
@@ -14,7 +16,7 @@ func (r *Report) Conclude() {
 	switch {
 	case c.Findings > 0:
 		r.Verdict = Findings
-	case c.Unverified > 0 || c.Digests.Unverified > 0 || c.Logs.Unverified > 0:
+	case c.Unverified > 0 || c.Digests.Unverified > 0 || c.Logs.Unverified > 0 || r.hasUnverifiedTime():
 		r.Verdict = Incomplete
 	default:
 		r.Verdict = Intact
@@ -22,6 +24,13 @@ func (r *Report) Conclude() {
 	// Each object that could not be checked belongs to one entry. A chain whose
 	// digest could not be read may count log files that no entry stands for.
 	c.UnverifiedObjects = max(c.UnverifiedObjects, c.Digests.Unverified+c.Logs.Unverified)
+}
+
+// hasUnverifiedTime reports whether some hour of a chain was not judged.
+func (r *Report) hasUnverifiedTime() bool {
+	return slices.ContainsFunc(r.Chains, func(c Chain) bool {
+		return slices.ContainsFunc(c.Covered, func(s Segment) bool { return s.State == Unverified })
+	})
 }
 
 // sum counts the findings and the unverified entries.

@@ -21,12 +21,14 @@ func (w *walk) lookBack(ctx context.Context, e extent) error {
 
 // lookBackTo is lookBack for chains whose oldest digest ends after a time.
 func (w *walk) lookBackTo(ctx context.Context, e extent, start time.Time) error {
-	if !w.needsOlder(start) {
+	// Where another trail's chain leads to the names, that is the answer.
+	if !w.needsOlder(start) || len(w.chains) == 0 && w.scope.isWalkedInto(w.names) {
 		return nil
 	}
 	w.ahead.onPassed = w.passed(ctx, extent{isSilent: true})
 	w.ahead.begin(ctx, w.pending(time.Time{}, e.lower), aheadLeast)
 	defer func() { w.ahead.stop() }()
+	tried := 0
 	for ctx.Err() == nil && w.needsOlder(start) {
 		ref, ok := w.take(ctx)
 		if !ok {
@@ -39,15 +41,16 @@ func (w *walk) lookBackTo(ctx context.Context, e extent, start time.Time) error 
 		}
 		// Older ones, if they can be read, do not say what this one says. But one that
 		// the user knows as the last may be planted: then a few of the others are asked.
-		if !w.isLastKnown() || len(w.unreadEnds) >= maxUnread {
+		// Where names of the range were not read, others tell that there is a chain.
+		tried++
+		if tried >= maxUnread || !w.isLastKnown() && !w.lastUnread.End.After(w.r.cfg.Start) {
 			break
 		}
 	}
 	return ctx.Err()
 }
 
-// maxUnread is how many names are tried where the last one was not read, and the user
-// knows of the end.
+// maxUnread is how many names are tried where the last one was not read.
 const maxUnread = 64
 
 // isLastKnown reports whether the user knows that a chain ended with the newest name
@@ -85,11 +88,7 @@ func (w *walk) lookUp(ctx context.Context, e extent) error {
 
 // needsOlder reports whether it is not yet known what came before some chain.
 func (w *walk) needsOlder(start time.Time) bool {
-	if len(w.chains) == 0 {
-		// Where another trail's chain leads to the newest name, that is the answer.
-		return !w.scope.isWalkedInto(w.names)
-	}
-	return slices.ContainsFunc(w.chains, func(c *strands) bool {
+	return len(w.chains) == 0 || slices.ContainsFunc(w.chains, func(c *strands) bool {
 		switch b := c.bottom; b.kind {
 		case starting, broken:
 			return c.joined == nil && b.ref.End.After(start)
@@ -143,12 +142,12 @@ func (w *walk) finish(ctx context.Context) {
 		case c.name.Backfill:
 		case b.kind == starting && w.unread != nil && w.unread.End.Before(b.ref.End):
 			c.filled.add(w.r.cfg.Start, b.ref.End, report.Unverified)
-			if !w.asked(w.unread.End, extent{}) && w.asked(b.ref.End, extent{}) {
-				w.judged(ctx, *w.unread, w.unread.Verdict, w.unread.At, 1)
+			if b.ref.End.After(w.r.cfg.Start) {
+				w.tell(ctx, w.unread)
 			}
 		case b.kind == starting && w.ahead.listed[site{b.ref.Bucket, b.ref.Place}] != nil:
 			c.filled.add(w.r.cfg.Start, b.ref.End, report.Unverified)
-			if w.asked(b.ref.End, extent{}) {
+			if b.ref.End.After(w.r.cfg.Start) && !w.names.isSilent {
 				folder := trail.Object{Bucket: b.ref.Bucket, Key: b.ref.Folder(trail.DigestFolder)}
 				w.r.doubt(
 					ctx,
@@ -159,8 +158,11 @@ func (w *walk) finish(ctx context.Context) {
 			}
 		case b.kind == starting:
 			c.began = b.ref.End
-		case b.kind == broken && b.isUnread:
+		case b.kind == broken && b.unread != nil:
 			c.filled.add(w.r.cfg.Start, b.ref.End, report.Unverified)
+			if b.ref.End.After(w.r.cfg.Start) {
+				w.tell(ctx, b.unread)
+			}
 		case b.kind == broken:
 			if isStart, err := chain.Starting(ctx, w.r.keys, b.ref.DigestKey, b.named.Previous); err == nil && isStart {
 				c.began = b.ref.End
@@ -183,8 +185,8 @@ func (w *walk) finish(ctx context.Context) {
 // user acknowledged is listed without proof.
 func (w *walk) unreadEnd(ctx context.Context) {
 	u := w.unread
-	if len(w.chains) > 0 || len(w.strays) > 0 || u == nil || w.names.isSilent || u.Backfill ||
-		w.asked(u.End, extent{}) ||
+	isSaid := slices.ContainsFunc(w.strays, func(s stray) bool { return s.state == report.Unverified })
+	if len(w.chains) > 0 || isSaid || u == nil || w.names.isSilent || u.Backfill || w.asked(u.End, extent{}) ||
 		w.scope.isWalkedInto(w.names) {
 		return
 	}

@@ -104,6 +104,9 @@ func (n *names) has(end time.Time) bool {
 
 // between returns the names that end after from and not after to, newest first.
 func (n *names) between(from, to time.Time) []name {
+	if !from.Before(to) {
+		return nil
+	}
 	first, _ := slices.BinarySearchFunc(n.all, to, func(a name, t time.Time) int {
 		if a.end().After(t) {
 			return -1

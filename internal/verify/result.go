@@ -63,9 +63,9 @@ func (r *run) report() *report.Report {
 	r.collect.Fill(out)
 	r.hint(out)
 	out.Conclude()
-	if r.notDue || out.Counts.Unverified > 0 {
+	if r.notDue || out.Counts.Unverified > 0 || out.Verdict == report.Incomplete {
 		out.AskAgain = &report.Range{Start: r.cfg.Start.UTC(), End: r.cfg.End.UTC()}
-		if out.Counts.Unverified == 0 {
+		if out.Counts.Unverified == 0 && out.Verdict != report.Incomplete {
 			out.AskAgain.Start = earlier(r.due(), r.cfg.End).Add(-window).UTC()
 		}
 	}

@@ -290,3 +290,102 @@ func TestAcknowledgedEndInAnArchive(t *testing.T) {
 		}
 	}
 }
+
+// What was not read outside the range is said where it leaves time of the range open.
+func TestNotReadOutsideTheRange(t *testing.T) {
+	archived := func(s *site, digests ...*testtrail.Issued) {
+		for _, d := range digests {
+			s.Fail(bucket, d.Key, &testtrail.Fault{Err: fmt.Errorf("get: %w", finding.ErrArchived)})
+		}
+	}
+	rows := []struct {
+		name          string
+		do            func(*site)
+		control, want string
+	}{
+		{"two digests gone below one that was not read", func(s *site) { s.remove(s.c.Issued[9:11]) },
+			"digest-missing d10\ndigest-missing d9", "UNVERIFIED archived d11"},
+		{"all digests gone below one that was not read", func(s *site) { s.remove(s.c.Issued[:11]) },
+			"coverage 04:08-09:08\ndigest-missing d10", "UNVERIFIED archived d11"},
+		{"nothing gone", func(*site) {}, "", ""},
+	}
+	for _, row := range rows {
+		for _, isRead := range []bool{true, false} {
+			s := newSite(testtrail.Options{}, 24)
+			s.second(testtrail.Options{Offset: 31 * time.Minute}, day, 24)
+			s.cfg.Start, s.cfg.End, s.cfg.Now = s.c.Issued[4].End, s.c.Issued[10].End, day.Add(60*time.Hour)
+			row.do(s)
+			want := row.control
+			if !isRead {
+				archived(s, s.c.Issued[11])
+				want = row.want
+			}
+			if got := s.summary(s.run(t)); got != want {
+				t.Errorf("%s, read %t: %s", row.name, isRead, got)
+			}
+		}
+	}
+
+	for _, isRead := range []bool{true, false} {
+		s, want := newSite(testtrail.Options{}, 6), "gap 06:08-14:38"
+		s.c.Skip(8*time.Hour + 30*time.Minute)
+		s.c.Restart(s.c.Now())
+		s.c.Hours(6)
+		s.second(testtrail.Options{Offset: 31 * time.Minute}, day, 24)
+		s.cfg.Start, s.cfg.End, s.cfg.Now = s.c.Issued[6].End.Add(2*time.Hour), s.c.Issued[6].End.Add(7*time.Hour), day.Add(60*time.Hour)
+		if !isRead {
+			archived(s, s.c.Issued[:7]...)
+			want = "UNVERIFIED archived d0"
+		}
+		if got := s.summary(s.run(t)); got != want {
+			t.Errorf("a starting digest above the range, read %t: %s", isRead, got)
+		}
+	}
+}
+
+// A name that nothing proves, between the hour of a planted log and the digest before
+// it, changes nothing.
+func TestJunkBelowAPlantedLog(t *testing.T) {
+	for _, junk := range []bool{false, true} {
+		s := newSite(testtrail.Options{}, 12)
+		s.cfg.Start, s.cfg.Now = day.Add(6*time.Hour), day.Add(36*time.Hour)
+		planted, _ := s.c.Deliver(s.cfg.Start.Add(2*time.Minute), s.Log(1))
+		if junk {
+			s.junk(s.c.Name(), s.cfg.Start.Add(-90*time.Minute))
+		}
+		s.expect(t, "log-unlisted "+planted.Key)
+	}
+}
+
+// The logs of a trail whose digests in the range were not read are not planted, also
+// where another trail of the place is proven. Junk does not hide what was not read.
+func TestNotReadBesideAnotherTrail(t *testing.T) {
+	for _, trails := range [][]string{nil, {"second"}} {
+		s := newSite(testtrail.Options{}, 12)
+		s.second(testtrail.Options{Offset: 31 * time.Minute}, day, 24)
+		s.cfg.Start, s.cfg.End, s.cfg.Now = s.c.Issued[10].End, s.c.Issued[12].End, day.Add(36*time.Hour)
+		s.cfg.Trails = trails
+		if trails == nil {
+			s.expect(t, "")
+		}
+		for _, d := range s.c.Issued[9:] {
+			s.Fail(bucket, d.Key, &testtrail.Fault{Err: fmt.Errorf("get: %w", finding.ErrArchived)})
+		}
+		if r := s.run(t); r.Verdict != report.Incomplete {
+			t.Errorf("%v: %s", trails, s.summary(r))
+		}
+	}
+	for _, junk := range []bool{false, true} {
+		s := newSite(testtrail.Options{}, 12)
+		s.second(testtrail.Options{Offset: 31 * time.Minute}, day, 24)
+		s.cfg.Start, s.cfg.End, s.cfg.Now = s.c.Issued[3].End, s.c.Issued[8].End, day.Add(36*time.Hour)
+		s.remove(s.c.Issued[1:])
+		s.Fail(bucket, s.c.Issued[0].Key, &testtrail.Fault{Err: fmt.Errorf("get: %w", finding.ErrArchived)})
+		want, end := "UNVERIFIED archived d0", s.cfg.Start.Add(90*time.Minute)
+		if junk {
+			s.junk(s.c.Name(), end)
+			want += "\ndigest-corrupt " + s.c.Name().Digest(end).String()
+		}
+		s.expect(t, want)
+	}
+}

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -48,9 +49,9 @@ type bottom struct {
 	at    trail.Object // the starting digest, or the one that broke the chain off
 	ref   chain.Ref    // of it; for atRange the next one by its signed name
 	named *chain.Successor
-	// isUnread says that the digest which broke the chain off was not judged: the
+	// unread is the digest that broke the chain off, where it was not judged: the
 	// chain may go on where only that digest knows.
-	isUnread bool
+	unread *chain.Step
 }
 
 type bottomKind int
@@ -219,9 +220,17 @@ func (w *walk) bridge(ctx context.Context, c *strands, s chain.Step) {
 				"; the starting digest itself is gone, altered or was not read"+w.mayBeLater(s.End, b.ref.End),
 			)
 		case follows:
-		case err != nil, followsErr != nil, b.isUnread, !w.scope.isComplete:
-			// Those between lie where what was not read would say, or listed.
+		case err != nil, followsErr != nil, b.unread != nil, !w.scope.isComplete:
+			// Only what was not read says where those between lie. A folder that was not
+			// listed is told as such.
 			c.time.add(s.End, b.ref.End.Add(-window), report.Unverified)
+			if !s.End.Before(w.r.cfg.End) || !b.ref.End.Add(-window).After(w.r.cfg.Start) {
+				break
+			}
+			w.tell(ctx, b.unread)
+			if err = errors.Join(err, followsErr); err != nil && !w.more && !w.names.isSilent {
+				w.r.doubt(ctx, subject(b.ref.Chain, b.at, b.ref.End), err, 1)
+			}
 		default:
 			w.missing(c, s.End, b.ref.End.Add(-window))
 		}
@@ -249,6 +258,14 @@ func (w *walk) mayBeLater(from, to time.Time) string {
 		"; the digest that ends at %s was not proven, and can be the last one before the gap",
 		last.Format(time.RFC3339),
 	)
+}
+
+// tell says why a digest was not judged, where that leaves asked time open and the
+// digest itself was not asked for. The digest may be nil.
+func (w *walk) tell(ctx context.Context, s *chain.Step) {
+	if s != nil && !w.more && !w.names.isSilent && !w.asked(s.End, extent{}) {
+		w.judged(ctx, *s, s.Verdict, s.At, 1)
+	}
 }
 
 // missing reports the digests that are due between two trusted ones. An hour

@@ -24,7 +24,9 @@ import (
 type unlisted struct {
 	r     *run
 	scope *scope
-	spans map[*strands][]report.Segment // of each chain, in order; made anew when more digests are read
+	// spans and ends are of each chain. They are made anew when more digests are read.
+	spans map[*strands][]report.Segment // what trusted digests say of the time, in order
+	ends  map[*strands]end
 
 	doubts   map[placeHour]*tally   // not judged, by place and hour
 	coverage map[trail.Place]*tally // of places without a chain
@@ -193,7 +195,7 @@ func (u *unlisted) readBetween(ctx context.Context, from, to time.Time) {
 		read.upper = read.upper.Add(-window)
 	}
 	s.read = more
-	u.spans = nil
+	u.spans, u.ends = nil, nil
 	for _, w := range s.walks {
 		if err := w.extend(ctx, read, more); err != nil {
 			return
@@ -334,6 +336,45 @@ func (u *unlisted) spanOf(c *strands) []report.Segment {
 	return span
 }
 
+// end is what follows a chain's newest trusted digest.
+type end struct {
+	filled []report.Segment // names that are not proven, in order
+	told   time.Time        // from then on the report tells the end of the chain
+}
+
+// endOf returns what follows a chain's newest trusted digest.
+func (u *unlisted) endOf(c *strands) end {
+	if u.ends == nil {
+		u.ends = map[*strands]end{}
+	}
+	e, ok := u.ends[c]
+	if !ok {
+		latest := u.r.cfg.Now.Add(lookAhead)
+		e = end{filled: c.filled.within(time.Unix(0, 0), latest), told: latest}
+		if holes := c.filled.uncovered(c.newest, latest); len(holes) > 0 {
+			e.told = holes[0].Start
+		}
+		u.ends[c] = e
+	}
+	return e
+}
+
+// overlapping returns the segments that have time between from and to. The segments
+// are in order and do not overlap each other.
+func overlapping(all []report.Segment, from, to time.Time) []report.Segment {
+	first, _ := slices.BinarySearchFunc(all, from, func(s report.Segment, t time.Time) int {
+		if s.End.After(t) {
+			return 1
+		}
+		return -1
+	})
+	last := first
+	for last < len(all) && all[last].Start.Before(to) {
+		last++
+	}
+	return all[first:last]
+}
+
 // standing says how a chain stands to a log with a stamp that can have been
 // delivered until last.
 func (u *unlisted) standing(c *strands, stamp, last time.Time) (standing, string) {
@@ -343,8 +384,8 @@ func (u *unlisted) standing(c *strands, stamp, last time.Time) (standing, string
 	case !stamp.Before(c.newest.Add(slot)) && u.r.due().After(c.newest):
 		// Where names that are not proven fill the hours after the last proven
 		// digest, these hours are not told as the end of the chain.
-		isTold := len(c.filled.uncovered(c.newest, stamp.Add(1))) > 0
-		if filled := c.filled.within(stamp.Add(-edge), stamp.Add(1)); len(filled) > 0 && !isTold {
+		e := u.endOf(c)
+		if filled := overlapping(e.filled, stamp.Add(-edge), stamp.Add(1)); len(filled) > 0 && stamp.Before(e.told) {
 			return inDoubt, fmt.Sprintf(
 				"the digest of %s is %s",
 				between(filled[0].Start, filled[0].End),
@@ -357,7 +398,7 @@ func (u *unlisted) standing(c *strands, stamp, last time.Time) (standing, string
 		case u.r.isAcknowledged(c):
 			return absent, ""
 		}
-		for _, f := range c.filled.within(stamp, stamp.Add(edge)) {
+		for _, f := range overlapping(e.filled, stamp, stamp.Add(edge)) {
 			if f.State == report.Unverified {
 				return inDoubt, fmt.Sprintf("the digest of %s is %s", between(f.Start, f.End), f.State)
 			}
@@ -370,15 +411,7 @@ func (u *unlisted) standing(c *strands, stamp, last time.Time) (standing, string
 	}
 	at, st := from, proven
 	why := ""
-	span := u.spanOf(c)
-	i, _ := slices.BinarySearchFunc(span, from, func(s report.Segment, t time.Time) int {
-		if s.End.After(t) {
-			return 1
-		}
-		return -1
-	})
-	for ; i < len(span) && span[i].Start.Before(to); i++ {
-		s := span[i]
+	for _, s := range overlapping(u.spanOf(c), from, to) {
 		if s.Start.After(at) {
 			break
 		}

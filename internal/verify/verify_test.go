@@ -59,6 +59,9 @@ func (s *site) run(t *testing.T) *report.Report {
 		if listed < 0 || c.Logs.Listed() < 0 {
 			t.Errorf("counts of %v do not add up", c)
 		}
+		if r.Verdict == report.Intact && slices.ContainsFunc(c.Covered, func(s report.Segment) bool { return s.State == report.Unverified }) {
+			t.Errorf("intact, and time of %v is unverified", c)
+		}
 	}
 	return r
 }

@@ -271,12 +271,9 @@ func (w *walk) trusted(ctx context.Context, c *strands, s chain.Step, asked bool
 
 // breaks takes a digest that a trusted one names, and that is not trusted.
 func (w *walk) breaks(ctx context.Context, c *strands, s chain.Step, asked bool) {
-	c.bottom = bottom{
-		kind:     broken,
-		at:       s.At,
-		ref:      s.Ref,
-		named:    s.Named,
-		isUnread: s.Verdict.Status == chain.Unverified,
+	c.bottom = bottom{kind: broken, at: s.At, ref: s.Ref, named: s.Named}
+	if s.Verdict.Status == chain.Unverified {
+		c.bottom.unread = &s
 	}
 	if !s.Backfill || s.Verdict.Status == chain.Unverified {
 		c.time.add(s.End.Add(-window), s.End, stateOf(s.Verdict))
