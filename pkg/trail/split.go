@@ -16,24 +16,29 @@ const MaxRecord = 4 << 20
 var ErrRecordTooLarge = fmt.Errorf("larger than %d bytes", MaxRecord)
 
 // Splitter cuts an inflated log file into its records as its bytes arrive, at
-// about the speed of memory: it looks at strings and brackets only. A log file
-// is an object with a list Records, or a list of records. Records may also be
-// null, which is an empty list.
+// about 1 GB/s. A log file is an object with a list Records, or a list of
+// records. Records may also be null, which is an empty list.
 //
 // A Splitter is for bytes that are proven. It refuses a file whose structure is
-// broken, but it does not look into the records: a record of malformed input
-// can be malformed. It holds at most one record, of at most MaxRecord bytes.
+// broken. Of malformed records it looks at strings and brackets only, so that
+// each is one record, and the records around it are not affected. It holds at
+// most one record, of at most MaxRecord bytes.
+//
+// Each record of the file is in exactly one call of Record, Odd or TooLarge, in
+// the order of the file. The error of a call ends the splitting and is returned
+// by Write.
 //
 // The zero Splitter with Record set is ready.
 type Splitter struct {
-	// Record is called with the bytes of each record, in order, without the
-	// white space around it. They are valid until it returns. Its error ends
-	// the splitting and is returned by Write.
+	// Record is called with the bytes of a record, without the white space
+	// around it. They are valid until it returns.
 	Record func(record []byte) error
+	// Odd is called instead of Record for a record that CheckRecord refuses,
+	// with CheckRecord's error. Without Odd such a record goes to Record.
+	Odd func(record []byte, why error) error
 	// TooLarge is called instead of Record for a record of more than MaxRecord
-	// bytes, with its size, in the same order. Its error ends the splitting,
-	// too. Without TooLarge such a record ends the splitting with an error that
-	// wraps ErrRecordTooLarge and ErrRecords.
+	// bytes, with its size. Without TooLarge such a record ends the splitting
+	// with an error that wraps ErrRecordTooLarge and ErrRecords.
 	TooLarge func(size int64) error
 
 	strict bool // names, records and other values must be valid JSON
@@ -43,6 +48,7 @@ type Splitter struct {
 	passed int64  // its bytes so far where it has too many to be held
 	found  bool   // the list of records was seen
 	bare   bool   // that list is the document
+	count  int    // records that Record, Odd and TooLarge were called for
 	err    error
 }
 
@@ -99,6 +105,11 @@ func (s *Splitter) Close() error {
 	return nil
 }
 
+// Count returns how many records were split: how often Record, Odd and TooLarge
+// were called, a call under way included. Within a call, Count()-1 is the
+// record's index in the file.
+func (s *Splitter) Count() int { return s.count }
+
 // step takes at least one byte of p.
 func (s *Splitter) step(p []byte) (int, error) {
 	if s.state >= inMark {
@@ -117,6 +128,10 @@ func (s *Splitter) step(p []byte) (int, error) {
 			s.state = wantNothing
 		}
 	case s.state == wantRecord, s.state == wantNextRecord:
+		// Most records are whole, and as they should be: one pass says both.
+		if n := objectEnd(p[:min(len(p), MaxRecord)]); n > 0 {
+			return n, s.record(p[:n:n])
+		}
 		return s.begin(inRecord, p)
 	case s.state == wantDocument && c == '{':
 		s.state = wantName
@@ -235,8 +250,21 @@ func (s *Splitter) end(token []byte) error {
 		s.state = afterMember
 		return nil
 	}
+	if s.Odd != nil {
+		if err := CheckRecord(token); err != nil {
+			s.state = afterRecord
+			s.count++
+			return s.Odd(token, err)
+		}
+	}
+	return s.record(token)
+}
+
+// record calls Record.
+func (s *Splitter) record(record []byte) error {
 	s.state = afterRecord
-	return s.Record(token)
+	s.count++
+	return s.Record(record)
 }
 
 // endLarge takes a whole value that is too large to be looked at.
@@ -249,6 +277,7 @@ func (s *Splitter) endLarge(size int64) error {
 	if s.TooLarge == nil {
 		return fmt.Errorf("a record of %d bytes: %w: %w", size, ErrRecordTooLarge, ErrRecords)
 	}
+	s.count++
 	return s.TooLarge(size)
 }
 
