@@ -1,6 +1,7 @@
 package trail
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -8,9 +9,12 @@ import (
 
 // Event is one record of a log file (AWS CloudTrail User Guide, "CloudTrail
 // record contents"). It is the record's own bytes: its methods find and decode
-// a member when they are asked, by its exact name. A member that is absent, or
-// of another type or form than documented, reads as zero, and Raw has its
-// bytes. So no event is lost for one odd member.
+// a member when they are asked, by its exact name. A member that is absent,
+// null, or of another type or form than documented, reads as zero, and Raw has
+// its bytes. So no event is lost for one odd member.
+//
+// CloudTrail writes flags as true or as "true", depending on the member and its
+// age. All methods read both alike, and numbers as 3 or "3".
 type Event struct {
 	record  []byte
 	members members
@@ -23,9 +27,8 @@ const usualMembers = 24
 // errors wrap ErrRecords. The event keeps record, which must not change while
 // the event or bytes from it are in use; strings from it are copies.
 func ParseEvent(record []byte) (Event, error) {
-	if !json.Valid(record) {
-		var v json.RawMessage
-		return Event{}, fmt.Errorf("record: %v: %w", json.Unmarshal(record, &v), ErrRecords)
+	if n := objectEnd(record); (n == 0 || n != len(record)) && !json.Valid(record) {
+		return Event{}, fmt.Errorf("record: %w: %w", syntaxError(record), ErrRecords)
 	}
 	e := Event{record: record}
 	object := blank(record)
@@ -46,11 +49,15 @@ func (e Event) Raw(name string) json.RawMessage { return e.members.get(name) }
 // Version is eventVersion, such as 1.11.
 func (e Event) Version() string { return e.members.text("eventVersion") }
 
-// ID is eventID. The same event can be in several files.
-func (e Event) ID() string { return e.members.text("eventID") }
+// ID is eventID, or eventId as aggregated events write it. The same event can be
+// in several files.
+func (e Event) ID() string { return e.members.text("eventID", "eventId") }
 
-// Time is eventTime, when the request was completed.
-func (e Event) Time() time.Time { return instant(e.members.text("eventTime")) }
+// Time is eventTime, when the request was completed. Of an aggregated event it
+// is the start of timeWindow.
+func (e Event) Time() time.Time {
+	return instant(cmp.Or(e.members.text("eventTime"), e.members.object("timeWindow").text("windowStart")))
+}
 
 // Source is eventSource, such as cloudtrail.amazonaws.com.
 func (e Event) Source() string { return e.members.text("eventSource") }
@@ -61,7 +68,8 @@ func (e Event) Name() string { return e.members.text("eventName") }
 // Type is eventType, such as AwsApiCall or AwsConsoleSignIn.
 func (e Event) Type() string { return e.members.text("eventType") }
 
-// Category is eventCategory: Management, Data, Insight or NetworkActivity.
+// Category is eventCategory: Management, Data, Insight, NetworkActivity or
+// Aggregated.
 func (e Event) Category() string { return e.members.text("eventCategory") }
 
 // Region is awsRegion.
@@ -86,8 +94,10 @@ func (e Event) RequestID() string { return e.members.text("requestID") }
 func (e Event) APIVersion() string { return e.members.text("apiVersion") }
 
 // RecipientAccountID is the account that received the event, which need not be
-// the caller's.
-func (e Event) RecipientAccountID() string { return e.members.text("recipientAccountId") }
+// the caller's: recipientAccountId, or accountId as aggregated events write it.
+func (e Event) RecipientAccountID() string {
+	return e.members.text("recipientAccountId", "accountId")
+}
 
 // SharedEventID is the same in the events that several accounts get of one
 // action.
@@ -99,14 +109,14 @@ func (e Event) VPCEndpointID() string { return e.members.text("vpcEndpointId") }
 // VPCEndpointAccountID is the account that owns the endpoint.
 func (e Event) VPCEndpointAccountID() string { return e.members.text("vpcEndpointAccountId") }
 
-// ReadOnly reports whether readOnly is true. Old events have none: Raw tells.
-func (e Event) ReadOnly() bool { return string(e.Raw("readOnly")) == "true" }
+// ReadOnly reports whether readOnly is true. Raw tells whether an event has it:
+// old ones do not.
+func (e Event) ReadOnly() bool { return e.members.truth("readOnly") }
 
 // ManagementEvent reports whether managementEvent is true.
-func (e Event) ManagementEvent() bool { return string(e.Raw("managementEvent")) == "true" }
+func (e Event) ManagementEvent() bool { return e.members.truth("managementEvent") }
 
 // SessionCredentialFromConsole reports whether a console session was used.
-// CloudTrail writes it as text or as a boolean.
 func (e Event) SessionCredentialFromConsole() bool {
 	return e.members.truth("sessionCredentialFromConsole")
 }
@@ -126,16 +136,15 @@ func (e Event) ServiceEventDetails() json.RawMessage { return e.Raw("serviceEven
 // EdgeDeviceDetails tells about the device that a request was for.
 func (e Event) EdgeDeviceDetails() json.RawMessage { return e.Raw("edgeDeviceDetails") }
 
-// Actor names who acted: userIdentity's arn, or the nearest to it that is
-// there.
+// Actor names who acted: the first of userIdentity's arn, principalId,
+// onBehalfOf.userId (of IAM Identity Center), userName, invokedBy, accountId
+// and type that is not empty.
 func (e Event) Actor() string {
-	identity := e.members.object("userIdentity")
-	for _, member := range []string{"arn", "principalId", "invokedBy", "accountId", "type"} {
-		if name := identity.text(member); name != "" {
-			return name
-		}
-	}
-	return ""
+	m := e.members.object("userIdentity")
+	return cmp.Or(
+		m.text("arn", "principalId"), m.object("onBehalfOf").text("userId"),
+		m.text("userName", "invokedBy", "accountId", "type"),
+	)
 }
 
 // Resource is an entry of resources.

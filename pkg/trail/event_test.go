@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -42,13 +43,21 @@ var bodies = map[string]func(trail.Event) json.RawMessage{
 	"edgeDeviceDetails": trail.Event.EdgeDeviceDetails,
 }
 
-// truths are those of members that are booleans; some are written as text too.
+// truths are the accessors of members that are booleans, with what is around
+// the member.
 var truths = map[string]struct {
-	read   func(trail.Event) bool
-	asText bool
+	in   string
+	read func(trail.Event) bool
 }{
-	"readOnly": {trail.Event.ReadOnly, false}, "managementEvent": {trail.Event.ManagementEvent, false},
-	"sessionCredentialFromConsole": {trail.Event.SessionCredentialFromConsole, true},
+	"readOnly":                     {`{"readOnly":%s}`, trail.Event.ReadOnly},
+	"managementEvent":              {`{"managementEvent":%s}`, trail.Event.ManagementEvent},
+	"sessionCredentialFromConsole": {`{"sessionCredentialFromConsole":%s}`, trail.Event.SessionCredentialFromConsole},
+	"mfaAuthenticated": {`{"userIdentity":{"sessionContext":{"attributes":{"mfaAuthenticated":%s}}}}`, func(e trail.Event) bool {
+		return e.UserIdentity().SessionContext.MFA
+	}},
+	"assumedRoot": {`{"userIdentity":{"sessionContext":{"assumedRoot":%s}}}`, func(e trail.Event) bool {
+		return e.UserIdentity().SessionContext.AssumedRoot
+	}},
 }
 
 // Each accessor reads its own member and nothing else, and of another type it
@@ -83,8 +92,11 @@ func TestEventMembers(t *testing.T) {
 		}
 	}
 	for name, tt := range truths {
-		for in, want := range map[string]bool{`true`: true, `false`: false, `"true"`: tt.asText, `"false"`: false, `1`: false, `null`: false} {
-			if got := tt.read(parse(t, `{"`+name+`":`+in+`}`)); got != want {
+		for in, want := range map[string]bool{
+			`true`: true, `false`: false, `"true"`: true, `"True"`: true, `"\u0074rue"`: true, `"false"`: false, `"False"`: false,
+			`"yes"`: false, `""`: false, `1`: false, `null`: false, `[true]`: false, `{"true":true}`: false,
+		} {
+			if got := tt.read(parse(t, fmt.Sprintf(tt.in, in))); got != want {
 				t.Errorf("%s %s: %v", name, in, got)
 			}
 		}
@@ -103,11 +115,38 @@ func TestEventTime(t *testing.T) {
 	}
 }
 
+// What aggregated events write under other names (AWS CloudTrail User Guide,
+// "CloudTrail record contents for aggregated events").
+func TestAggregatedEvent(t *testing.T) {
+	e := parse(t, `{"eventVersion":"1.0","accountId":"111122223333","eventId":"62759c1a","eventCategory":"Aggregated",
+		"eventType":"AwsAggregatedEvent","awsRegion":"us-west-2","eventSource":"s3.amazonaws.com",
+		"timeWindow":{"windowStart":"2026-03-01T12:00:00Z","windowEnd":"2026-03-01T12:05:00Z","windowSize":"PT5M"},
+		"summary":{"primaryDimension":{"dimension":"eventName","statistics":[{"name":"PutObject","value":1000}],"aggregationType":"Count"}}}`)
+	if e.ID() != "62759c1a" || e.RecipientAccountID() != "111122223333" || !e.Time().Equal(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)) {
+		t.Errorf("id %q, account %q, time %s", e.ID(), e.RecipientAccountID(), e.Time())
+	}
+	both := parse(t, `{"eventId":"no","eventID":"yes","accountId":"no","recipientAccountId":"yes","timeWindow":{"windowStart":"2026-03-01T12:00:00Z"},"eventTime":"yes"}`)
+	if both.ID() != "yes" || both.RecipientAccountID() != "yes" || !both.Time().IsZero() {
+		t.Errorf("of both names: id %q, account %q, time %s", both.ID(), both.RecipientAccountID(), both.Time())
+	}
+	for _, in := range []string{`{"eventID":null,"eventId":"x"}`, `{"eventID":7,"eventId":"x"}`, `{"eventId":"y","eventId":"x"}`} {
+		if got := parse(t, in).ID(); got != "x" {
+			t.Errorf("%s: id %q", in, got)
+		}
+	}
+	if got := parse(t, `{"eventId":7,"timeWindow":"x","eventid":"no"}`); got.ID() != "" || !got.Time().IsZero() {
+		t.Errorf("of other types: id %q, time %s", got.ID(), got.Time())
+	}
+}
+
 func TestActor(t *testing.T) {
 	for in, want := range map[string]string{
-		`{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/x"}`: "arn:aws:iam::111122223333:user/x",
-		`{"type":"Root","principalId":"111122223333"}`:                "111122223333",
-		`{"type":"AWSService","invokedBy":"ec2.amazonaws.com"}`:       "ec2.amazonaws.com",
+		`{"type":"IAMUser","arn":"arn:aws:iam::111122223333:user/x"}`:                                                    "arn:aws:iam::111122223333:user/x",
+		`{"type":"Root","principalId":"111122223333"}`:                                                                   "111122223333",
+		`{"type":"AWSService","invokedBy":"ec2.amazonaws.com"}`:                                                          "ec2.amazonaws.com",
+		`{"type":"IdentityCenterUser","accountId":"111122223333","onBehalfOf":{"userId":"94482488"},"credentialId":"c"}`: "94482488",
+		`{"type":"IAMUser","arn":"","accountId":"111122223333","userName":"x"}`:                                          "x",
+		`{"arn":null,"principalId":null,"onBehalfOf":null,"invokedBy":null,"accountId":"111122223333"}`:                  "111122223333",
 		`{"type":"Unknown"}`:                    "Unknown",
 		`{"arn":{},"accountId":"111122223333"}`: "111122223333",
 		`"root"`:                                "", `[1]`: "", `null`: "", `{"ARN":"x"}`: "",
@@ -186,7 +225,12 @@ func TestDetails(t *testing.T) {
 	if got := e.InsightDetails(); !reflect.DeepEqual(got, want) {
 		t.Errorf("insight %+v", got)
 	}
-	odd := parse(t, `{"resources":{"ARN":"x"},"tlsDetails":"x","addendum":[],"insightDetails":{"insightContext":{"statistics":{"insightDuration":"3","baseline":1e999}}}}`)
+	asText := parse(t, `{"insightDetails":{"insightContext":{"statistics":{"baseline":{"average":"0.0017"},"insight":{"average":"6"},"insightDuration":"3","baselineDuration":"10080"}}}}`)
+	if got, want := asText.InsightDetails(), (trail.InsightDetails{Baseline: 0.0017, Insight: 6, BaselineDuration: 10080, InsightDuration: 3}); !reflect.DeepEqual(got, want) {
+		t.Errorf("numbers as text: %+v", got)
+	}
+	odd := parse(t, `{"resources":{"ARN":"x"},"tlsDetails":"x","addendum":[],"insightDetails":{"insightContext":{"statistics":{
+		"insightDuration":"NaN","baselineDuration":"0x1p4","insight":{"average":" 3"},"baseline":{"average":1e999}}}}}`)
 	if odd.Resources() != nil || odd.TLSDetails() != (trail.TLSDetails{}) || odd.Addendum() != (trail.Addendum{}) || !reflect.DeepEqual(odd.InsightDetails(), trail.InsightDetails{}) {
 		t.Errorf("of odd types: %+v %+v %+v %+v", odd.Resources(), odd.TLSDetails(), odd.Addendum(), odd.InsightDetails())
 	}

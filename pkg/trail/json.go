@@ -179,7 +179,7 @@ func skipIndent(b []byte, i int) int {
 	if i < len(b) && b[i] == '\n' {
 		i++
 	}
-	for i+8 <= len(b) && binary.LittleEndian.Uint64(b[i : i+8]) == eachByte*' ' {
+	for i+8 <= len(b) && binary.LittleEndian.Uint64(b[i:]) == eachByte*' ' {
 		i += 8
 	}
 	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\r' || b[i] == '\t') {

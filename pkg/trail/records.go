@@ -9,6 +9,7 @@ import (
 	"iter"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -148,20 +149,36 @@ func (m members) get(name string) json.RawMessage {
 	return nil
 }
 
-func (m members) text(name string) string { return text(m.get(name)) }
+// text returns the first value among the named members that is a string and not
+// empty.
+func (m members) text(names ...string) string {
+	for _, name := range names {
+		if s := text(m.get(name)); s != "" {
+			return s
+		}
+	}
+	return ""
+}
 
 func (m members) object(name string) members { return membersOf(m.get(name), 8) }
 
-// truth reports whether a member is true, as a boolean or as text: CloudTrail
-// writes both.
+// truth reports whether a member is true, as a boolean or as text in any case:
+// CloudTrail writes both.
 func (m members) truth(name string) bool {
-	v := string(m.get(name))
-	return v == "true" || v == `"true"`
+	v := m.get(name)
+	return string(v) == "true" || strings.EqualFold(text(v), "true")
 }
 
-// number returns 0 for what is none.
+// number returns a number, written as such or as text, and 0 for anything else.
 func (m members) number(name string) float64 {
-	f, err := strconv.ParseFloat(string(m.get(name)), 64)
+	v := []byte(m.get(name))
+	if s := text(v); s != "" {
+		v = []byte(s)
+	}
+	if len(v) == 0 || number(v, 0) != len(v) {
+		return 0
+	}
+	f, err := strconv.ParseFloat(string(v), 64)
 	if err != nil {
 		return 0
 	}
