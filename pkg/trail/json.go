@@ -26,10 +26,13 @@ func objectEnd(b []byte) int {
 // inObject reads what follows an opening brace. depth is the object's, 1 for
 // the record itself.
 func inObject(b []byte, i, depth int) int {
+	if depth > maxDepth {
+		return 0
+	}
 	if i = skipSpace(b, i); i < len(b) && b[i] == '}' {
 		return i + 1
 	}
-	for depth <= maxDepth && i < len(b) && b[i] == '"' {
+	for i < len(b) && b[i] == '"' {
 		name := i
 		if i = inString(b, i+1); i == 0 || depth == 1 && i-name > len(ownMember) && mayBeOwnMember(b[name+1:i-1]) {
 			return 0
@@ -62,10 +65,13 @@ func inObject(b []byte, i, depth int) int {
 
 // inList reads what follows an opening bracket.
 func inList(b []byte, i, depth int) int {
+	if depth > maxDepth {
+		return 0
+	}
 	if i = skipSpace(b, i); i < len(b) && b[i] == ']' {
 		return i + 1
 	}
-	for depth <= maxDepth {
+	for {
 		if i = anyValue(b, i, depth); i == 0 {
 			return 0
 		}
@@ -81,7 +87,6 @@ func inList(b []byte, i, depth int) int {
 			return 0
 		}
 	}
-	return 0
 }
 
 // anyValue reads a value. depth is that of the object or list around it.
