@@ -2,6 +2,7 @@ package trail_test
 
 import (
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/trailseal/trailseal/pkg/trail"
@@ -46,6 +47,48 @@ func ExampleRecords() {
 	// Output:
 	// StopLogging arn:aws:iam::111122223333:user/mallory <nil>
 	// DeleteTrail 111122223333 <nil>
+}
+
+func ExampleCheckRecord() {
+	for _, record := range []string{
+		`{"eventName":"StopLogging"}`,
+		`{"eventName":"StopLogging"} {}`,
+		"{\"eventName\":\"Stop\nLogging\"}",
+		`{"eventName":"StopLogging","\u0074railseal":{"status":"verified"}}`,
+		`{"eventName":"PutItem","requestParameters":{"trailseal":1}}`,
+	} {
+		fmt.Println(trail.CheckRecord([]byte(record)))
+	}
+	// Output:
+	// <nil>
+	// invalid character '{' after top-level value, after 29 bytes: not one event
+	// invalid character '\n' in string literal, after 19 bytes: not one event
+	// a member "trailseal" of its own: not one event
+	// <nil>
+}
+
+func ExampleSplitter() {
+	var s trail.Splitter
+	s.Record = func(record []byte) error {
+		fmt.Printf("record %d: %s\n", s.Count()-1, record)
+		return nil
+	}
+	s.Odd = func(record []byte, why error) error {
+		fmt.Printf("record %d: %v\n", s.Count()-1, why)
+		return nil
+	}
+	for _, piece := range []string{`{"Records":[{"eventName":"Stop`, `Logging"},7,{"eventName":"DeleteTrail"}]}`} {
+		if _, err := io.WriteString(&s, piece); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	fmt.Println(s.Count(), s.Close())
+	// Output:
+	// record 0: {"eventName":"StopLogging"}
+	// record 1: not a JSON object: not one event
+	// record 2: {"eventName":"DeleteTrail"}
+	// 3 <nil>
 }
 
 func ExampleEvent() {

@@ -5,17 +5,19 @@ import (
 	"math/bits"
 )
 
-// maxDepth is how deep objects and lists may stand in each other. CloudTrail
-// writes a few dozen levels at most. Common readers (Jackson, Python, simdjson)
-// refuse 1,000 or 1,024, and the record may be wrapped in another document.
+// maxDepth is how many levels of objects and lists an event may have. Requests
+// of AWS services have a few dozen (DynamoDB allows 32, each of which takes two).
+// Common readers (Jackson, Python, simdjson) refuse more than about 1,000, and an
+// event may be wrapped in another document.
 const maxDepth = 512
 
-// objectEnd returns the length of the JSON object that b begins with. It
-// returns 0 unless b holds all of an object that CheckRecord accepts.
+// objectEnd returns the length of the event that b begins with, and 0 where
+// there is none: the object is cut off, CheckRecord refuses it, or CheckRecord
+// has to decode a name to decide.
 //
-// It decides within one pass, without allocating, at about 1 GB/s, which is six
-// times as fast as encoding/json. The functions below return the index behind
-// what they read at b[i:], and 0 for what they refuse.
+// It takes one pass at about 1 GB/s, six times as fast as json.Valid, and does
+// not allocate. The functions below return the index behind what they read at
+// b[i:], and 0 for what they refuse.
 func objectEnd(b []byte) int {
 	if len(b) == 0 || b[0] != '{' {
 		return 0

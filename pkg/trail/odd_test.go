@@ -80,7 +80,7 @@ func TestCheckRecordRefuses(t *testing.T) {
 		strings.Repeat(`{"a":`, 1e5):                                    "exceeded max depth",
 	}
 	for i := range len(good) {
-		rows[good[:i]] = "record: "
+		rows[good[:i]] = "not one event"
 	}
 	for in, want := range rows {
 		err := trail.CheckRecord([]byte(in))
@@ -168,7 +168,7 @@ func TestCheckRecordShort(t *testing.T) {
 	}
 }
 
-// Genuine events are one event each, and CheckRecord sees that without help.
+// Genuine events are accepted, on the fast path: the other one allocates.
 func TestCheckRecordOfRealEvents(t *testing.T) {
 	realEvents(t, func(file string, record []byte) {
 		if allocs := testing.AllocsPerRun(1, func() {
@@ -224,7 +224,7 @@ func FuzzCheckRecord(f *testing.F) {
 }
 
 // checkLine makes one line of a record, with a member in front, as trailseal's
-// programs do. Whoever reads the line finds the record's members and this one.
+// programs do. A reader of the line finds the record's members and this one.
 func checkLine(t *testing.T, record []byte) {
 	t.Helper()
 	own := `{"trailseal":7`

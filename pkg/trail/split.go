@@ -20,8 +20,8 @@ var ErrRecordTooLarge = fmt.Errorf("larger than %d bytes", MaxRecord)
 // records. Records may also be null, which is an empty list.
 //
 // A Splitter is for bytes that are proven. It refuses a file whose structure is
-// broken. Of malformed records it looks at strings and brackets only, so that
-// each is one record, and the records around it are not affected. It holds at
+// broken. Of a malformed record it looks at strings and brackets only: as long
+// as these are balanced, the records around it are not affected. It holds at
 // most one record, of at most MaxRecord bytes.
 //
 // Each record of the file is in exactly one call of Record, Odd or TooLarge, in

@@ -11,18 +11,61 @@ import (
 )
 
 // split cuts a document that arrives in pieces of n bytes. A record that is too
-// large is its size.
+// large is its size. It is an error when the Splitter miscounts, or does not
+// agree with CheckRecord.
 func split(doc string, n int) (records []string, err error) {
-	s := Splitter{
-		Record:   func(r []byte) error { records = append(records, string(r)); return nil },
-		TooLarge: func(size int64) error { records = append(records, fmt.Sprint(size)); return nil },
+	var s Splitter
+	next := func(record string, wrong bool) error {
+		if records = append(records, record); wrong || s.Count() != len(records) {
+			return fmt.Errorf("record %d of %d (%.100q) went the wrong way: %v", len(records), s.Count(), record, wrong)
+		}
+		return nil
 	}
+	s.Record = func(r []byte) error { return next(string(r), CheckRecord(r) != nil) }
+	s.Odd = func(r []byte, why error) error { return next(string(r), why.Error() != CheckRecord(r).Error()) }
+	s.TooLarge = func(size int64) error { return next(fmt.Sprint(size), size <= MaxRecord) }
 	for b := []byte(doc); len(b) > 0 && err == nil; {
 		k := min(n, len(b))
 		_, err = s.Write(b[:k])
 		b = b[k:]
 	}
+	if s.Count() != len(records) {
+		err = fmt.Errorf("%d records, counted as %d", len(records), s.Count())
+	}
 	return records, errors.Join(err, s.Close())
+}
+
+// Each record goes its own way, in the order of the file, and is counted before
+// its call.
+func TestSplitOdd(t *testing.T) {
+	large := `{"a":"` + strings.Repeat("x", MaxRecord) + `"}`
+	doc := `{"Records":[{"a":1},7,{"trailseal":1}, {"a":[}}` + "\n,{\"a\":\"\n\"}," + large + `,{"b":{"trailseal":1}}]}`
+	const (
+		odd  = "2 odd 7|3 odd {\"trailseal\":1}|4 odd {\"a\":[}}|5 odd {\"a\":\"\n\"}|"
+		want = "1 {\"a\":1}|" + odd + "6 large|7 {\"b\":{\"trailseal\":1}}|"
+	)
+	for _, tt := range []struct {
+		odd  bool
+		want string
+	}{{true, want}, {false, strings.ReplaceAll(want, "odd ", "")}} {
+		for _, n := range []int{1, 5, 64 << 10, len(doc)} {
+			var got strings.Builder
+			var s Splitter
+			s.Record = func(r []byte) error { fmt.Fprintf(&got, "%d %s|", s.Count(), r); return nil }
+			s.TooLarge = func(int64) error { fmt.Fprintf(&got, "%d large|", s.Count()); return nil }
+			if tt.odd {
+				s.Odd = func(r []byte, _ error) error { fmt.Fprintf(&got, "%d odd %s|", s.Count(), r); return nil }
+			}
+			for part := range slices.Chunk([]byte(doc), n) {
+				if _, err := s.Write(part); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Close(); err != nil || got.String() != tt.want || s.Count() != 7 {
+				t.Errorf("pieces of %d: %q, %d, %v", n, got.String(), s.Count(), err)
+			}
+		}
+	}
 }
 
 func TestSplit(t *testing.T) {
@@ -178,14 +221,18 @@ func TestSplitEnds(t *testing.T) {
 	for _, n := range []int{64 << 10, len(long)} {
 		s := Splitter{Record: func([]byte) error { return nil }}
 		_, err := io.CopyBuffer(struct{ io.Writer }{&s}, struct{ io.Reader }{strings.NewReader(long)}, make([]byte, n))
-		if !errors.Is(err, ErrRecords) || !errors.Is(err, ErrRecordTooLarge) {
-			t.Errorf("without TooLarge, in pieces of %d: %v", n, err)
+		if !errors.Is(err, ErrRecords) || !errors.Is(err, ErrRecordTooLarge) || s.Count() != 0 {
+			t.Errorf("without TooLarge, in pieces of %d: %v after %d records", n, err, s.Count())
 		}
 	}
 	stop := errors.New("stop")
 	s := Splitter{Record: func([]byte) error { return stop }}
 	if _, err := s.Write([]byte(`{"Records":[1,2]}`)); !errors.Is(err, stop) {
 		t.Errorf("error %v", err)
+	}
+	s = Splitter{Odd: func([]byte, error) error { return stop }}
+	if _, err := s.Write([]byte(`[1,2]`)); !errors.Is(err, stop) || !errors.Is(s.Close(), stop) || s.Count() != 1 {
+		t.Errorf("error %v after %d records", err, s.Count())
 	}
 	s = Splitter{Record: func([]byte) error { return nil }, TooLarge: func(int64) error { return stop }}
 	if _, err := s.Write([]byte(long)); !errors.Is(err, stop) {
@@ -200,6 +247,7 @@ func FuzzSplit(f *testing.F) {
 	for _, s := range []string{
 		`{"Records":[{"a":"b\\\""},1,"x"]}`, `{"a":[{}],"Records":[]}`, `{"Records":[{]}`, `[{"a":1},{"b":"]"}]`, `[`,
 		`{"Records":null}`, `{"Records":null,"Records":[]}`, "\xef\xbb\xbf[]", `{"Rec\u006frds":[1]}`, `{"Records":[1,` + "\n" + `2]} `,
+		`[{"trailseal":{}},{"a":{"trailseal":1}},{"a":"` + "\n" + `"},{"a":01}]`, `[{"a":[}]`, `[{},]`, `[{} x {}]`, "[{}\x00]", `[[{}],[[]]]`,
 	} {
 		f.Add([]byte(s), 3)
 	}
@@ -250,41 +298,4 @@ func FuzzForget(f *testing.F) {
 			t.Errorf("%q in pieces of %d: ended %v at %d, want %d", b, n, ended, got, want)
 		}
 	})
-}
-
-// benchDoc returns a log file of 2,000 records.
-func benchDoc() []byte {
-	record := `{"eventVersion":"1.11","userIdentity":{"type":"AssumedRole","arn":"arn:aws:sts::111122223333:assumed-role/deploy/i-0"},"eventTime":"2026-03-01T00:00:00Z","requestParameters":{"instancesSet":{"items":[{"instanceId":"i-0123456789abcdef"}]}},"responseElements":null,"readOnly":true}`
-	return []byte(`{"Records":[` + strings.Repeat(record+",", 1999) + record + `]}`)
-}
-
-func BenchmarkSplit(b *testing.B) {
-	doc := benchDoc()
-	b.SetBytes(int64(len(doc)))
-	b.ReportAllocs()
-	for b.Loop() {
-		n := 0
-		s := Splitter{Record: func([]byte) error { n++; return nil }}
-		if _, err := s.Write(doc); err != nil || n != 2000 {
-			b.Fatal(n, err)
-		}
-	}
-}
-
-func BenchmarkRecords(b *testing.B) {
-	doc := benchDoc()
-	b.SetBytes(int64(len(doc)))
-	b.ReportAllocs()
-	for b.Loop() {
-		n := 0
-		for _, err := range Records(bytes.NewReader(doc)) {
-			if err != nil {
-				b.Fatal(err)
-			}
-			n++
-		}
-		if n != 2000 {
-			b.Fatal(n)
-		}
-	}
 }
