@@ -22,11 +22,13 @@ import (
 
 // Exit codes.
 const (
-	exitOK         = 0
-	exitFindings   = 1 // --once, or halted: something is wrong
-	exitNoAnswer   = 1 // health
-	exitUsage      = 2
-	exitIncomplete = 3 // --once: something could not be dealt with; or the run broke off
+	exitOK       = 0
+	exitFindings = 1 // --once, or halted: something is wrong
+	exitNoAnswer = 1 // health
+	exitUsage    = 2
+	// --once: something was not processed, or the accounts do not balance; the run broke off;
+	// chains: it could not be done.
+	exitIncomplete = 3
 )
 
 // app is what a command is given.
@@ -38,31 +40,42 @@ type app struct {
 // commands is the command line: settings, and what to do with them.
 type commands struct {
 	config
-	Run    struct{} `cmd:"" default:"1"`
-	Check  struct{} `cmd:"" name:"check"`
-	Health struct{} `cmd:"" name:"health"`
-	Show   struct{} `cmd:"" name:"config"`
-	Ver    struct{} `cmd:"" name:"version"`
+	Run    struct{}      `cmd:"" default:"1"`
+	Check  struct{}      `cmd:"" name:"check"`
+	Chains chainsCommand `cmd:""`
+	Replay replayCommand `cmd:""`
+	Health struct{}      `cmd:"" name:"health"`
+	Show   struct{}      `cmd:"" name:"config"`
+	Ver    struct{}      `cmd:"" name:"version"`
 }
 
 // run is the program: it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	a := &app{stdout: stdout, stderr: stderr, now: time.Now}
 	if asksHelp(args) {
-		fmt.Fprint(stdout, usage)
+		fmt.Fprint(stdout, usage())
 		return exitOK
 	}
 	if len(args) == 1 && args[0] == "--version" {
 		args = []string{"version"}
 	}
 	c, k, command, err := parse(args)
-	if err == nil && (command == "run" || command == "check") {
+	if err == nil && command == "replay" {
+		c.config = c.forReplay()
+	}
+	if err == nil && (command == "run" || command == "check" || command == "replay") {
 		err = c.check()
 	}
 	if err != nil {
 		return a.fail(exitUsage, err, hint(err))
 	}
+	if verbs, isChains := strings.CutPrefix(command, "chains "); isChains {
+		verb, _, _ := strings.Cut(verbs, " ")
+		return a.chains(ctx, c, verb, args)
+	}
 	switch command {
+	case "replay":
+		return a.replay(ctx, &c.config, c.Replay)
 	case "check":
 		return a.checkAll(ctx, &c.config)
 	case "health":
@@ -93,7 +106,11 @@ func (a *app) health(ctx context.Context, c *config) int {
 		err = ops.Live(ctx, ops.Config{Addr: c.Listen, WebConfig: c.WebConfig})
 	}
 	if err != nil {
-		return a.fail(exitNoAnswer, err, "set TRAILSEAL_LISTEN and TRAILSEAL_WEB_CONFIG, or --config, as for the worker")
+		return a.fail(
+			exitNoAnswer,
+			err,
+			"set TRAILSEAL_LISTEN and TRAILSEAL_WEB_CONFIG, or --config, as for the worker",
+		)
 	}
 	return exitOK
 }
@@ -102,7 +119,9 @@ func (a *app) health(ctx context.Context, c *config) int {
 func parse(args []string) (*commands, *kong.Kong, string, error) {
 	var c commands
 	options := []kong.Option{
-		kong.Name("ingest"), kong.NoDefaultHelp(), kong.Writers(io.Discard, io.Discard), kong.Exit(func(int) {}), kong.DefaultEnvars("TRAILSEAL"),
+		kong.Name(
+			"ingest",
+		), kong.NoDefaultHelp(), kong.Writers(io.Discard, io.Discard), kong.Exit(func(int) {}), kong.DefaultEnvars("TRAILSEAL"),
 	}
 	k, err := kong.New(&c, options...)
 	if err != nil {
@@ -158,6 +177,10 @@ func hint(err error) string {
 		return "another ingest has it: end that one, or name another file"
 	case errors.Is(err, state.ErrCorrupt):
 		return "put back a copy of it, or name a new file and say with --since where to begin"
+	case errors.Is(err, state.ErrForeign):
+		return "name another file with --state; for a new one, --since says where to begin"
+	case errors.Is(err, state.ErrVersion):
+		return "run the newer ingest, or put back the copy from before the upgrade"
 	case errors.Is(err, awsapi.ErrCredentials):
 		return "set AWS_PROFILE or --profile, or give the instance, task or pod a role"
 	case errors.Is(err, awsapi.ErrProfile):

@@ -8,10 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
-	"net/http"
-	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -24,7 +21,9 @@ import (
 	"github.com/trailseal/trailseal/internal/ops"
 	"github.com/trailseal/trailseal/internal/preflight"
 	"github.com/trailseal/trailseal/internal/report"
-	"github.com/trailseal/trailseal/internal/state"
+	"github.com/trailseal/trailseal/internal/sink"
+	"github.com/trailseal/trailseal/internal/source"
+	"github.com/trailseal/trailseal/internal/state/sqlite"
 	"github.com/trailseal/trailseal/internal/when"
 	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
@@ -46,6 +45,8 @@ const trialTime = time.Minute
 type trials struct {
 	*wiring
 	since   time.Time
+	opened  []source.Source // the sources that could be opened
+	inside  map[string]bool // outputs that lie in a source, by their names
 	regions map[string]bool // for which the sources hold digests or logs
 	lines   [][3]string     // outcome, of what, detail
 	missing bool
@@ -60,8 +61,8 @@ func (a *app) checkAll(ctx context.Context, c *config) int {
 	if err != nil {
 		return a.fail(exitUsage, fmt.Errorf("since: %w", err), "ingest -h lists the settings")
 	}
-	t := &trials{wiring: w, since: since, regions: map[string]bool{}}
-	for _, try := range []func(context.Context){t.trySources, t.tryKeys, t.tryQueues, t.trySinks, t.tryState, t.tryListen} {
+	t := &trials{wiring: w, since: since, inside: map[string]bool{}, regions: map[string]bool{}}
+	for _, try := range []func(context.Context){t.trySources, t.tryApart, t.tryKeys, t.tryQueues, t.trySinks, t.tryState, t.tryListen} {
 		try(ctx)
 	}
 	if err := t.print(); err != nil {
@@ -128,11 +129,20 @@ func (t *trials) trySource(ctx context.Context, name string) {
 		t.result(what, err, "", "", "")
 		return
 	}
+	t.opened = append(t.opened, s.Source)
 	keep := func(p trail.Place) bool {
 		return (len(t.Account) == 0 || slices.Contains(t.Account, p.Account)) &&
 			(p.Region == "" || len(t.Region) == 0 || slices.Contains(t.Region, p.Region))
 	}
-	results, regions := preflight.Source{Source: s.Source, Objects: s.Objects, Keep: keep, Since: t.since, Now: t.now()}.Try(ctx)
+	results, regions := preflight.Source{
+		Source:  s.Source,
+		Objects: s.Objects,
+		Keep:    keep,
+		Since:   t.since,
+		Now:     t.now(),
+	}.Try(
+		ctx,
+	)
 	for _, r := range results {
 		switch {
 		case r.Err != nil:
@@ -147,6 +157,25 @@ func (t *trials) trySource(ctx context.Context, name string) {
 	}
 	for _, region := range regions {
 		t.regions[region] = true
+	}
+}
+
+// tryApart adds a line for each output that lies in a source.
+func (t *trials) tryApart(context.Context) {
+	sources, err := source.ParseOriginals(t.OriginalBucket, t.opened)
+	if err != nil {
+		sources = t.opened
+		if len(t.opened) == len(t.Source) {
+			t.add(trialMissing, "original-bucket", "%s", err)
+		}
+	}
+	for _, o := range t.outputs() {
+		for _, s := range sources {
+			if err := o.apartFrom(s); err != nil {
+				t.inside[o.name] = true
+				t.add(trialMissing, o.name, "%s", err)
+			}
+		}
 	}
 }
 
@@ -172,7 +201,13 @@ func (t *trials) tryKeys(ctx context.Context) {
 		if err == nil && n == 0 {
 			err = errors.New("no key for this region")
 		}
-		t.result("keys "+t.Keys+" "+region, err, "cloudtrail:ListPublicKeys", "* in "+region, fmt.Sprintf("%d of today", n))
+		t.result(
+			"keys "+t.Keys+" "+region,
+			err,
+			"cloudtrail:ListPublicKeys",
+			"* in "+region,
+			fmt.Sprintf("%d of today", n),
+		)
 	}
 }
 
@@ -196,7 +231,13 @@ func (t *trials) tryQueues(ctx context.Context) {
 func (t *trials) tryQueue(ctx context.Context, what string, q *awsapi.Queue) {
 	a, err := q.Attributes(ctx)
 	arn := cmp.Or(a.ARN, "the queue")
-	t.result(what, err, "sqs:GetQueueAttributes", arn, fmt.Sprintf("about %d waiting, %d in flight", a.Visible, a.InFlight))
+	t.result(
+		what,
+		err,
+		"sqs:GetQueueAttributes",
+		arn,
+		fmt.Sprintf("about %d waiting, %d in flight", a.Visible, a.InFlight),
+	)
 	if err == nil && a.MaxReceives == 0 {
 		t.add(trialNote, what, "no redrive policy: a message that nobody understands comes back until it expires")
 	}
@@ -225,103 +266,19 @@ func (t *trials) trySinks(ctx context.Context) {
 	}
 	t.trySink(ctx, "findings "+redacted(t.Findings), t.Findings)
 	if t.DeadLetters != "" {
-		t.trySink(ctx, "dead-letters "+t.DeadLetters, "file:"+t.DeadLetters)
+		t.trySink(ctx, "dead-letters file:"+t.DeadLetters, "file:"+t.DeadLetters)
 	}
 }
 
-func (t *trials) trySink(ctx context.Context, what, name string) {
+func (t *trials) trySink(ctx context.Context, what, setting string) {
+	if t.inside[what] {
+		return // a trial would write there
+	}
 	ctx, cancel := context.WithTimeout(ctx, trialTime)
 	defer cancel()
-	scheme, rest, _ := strings.Cut(name, ":")
-	switch {
-	case name == "stdout", name == "stderr":
-		t.add(trialOK, what, "")
-	case scheme == "file":
-		t.result(what, tryFile(rest), "", "", "writable")
-	case scheme == "s3":
-		t.tryPut(ctx, what, strings.TrimPrefix(rest, "//"))
-	default:
-		t.tryHTTP(ctx, what, strings.TrimPrefix(name, "opensearch+"))
-	}
-}
-
-// tryFile finds out whether a file can be written beside others, and is there
-// only if it was.
-func tryFile(path string) error {
-	if path == "" {
-		return errors.New("no path")
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".trailseal-check-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if f, err = os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0); err == nil {
-		err = f.Close()
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
-// checkName is the name of the object that is put below the prefix of an S3
-// sink. It stays, and the next check writes over it.
-const checkName = "trailseal-check.txt"
-
-func (t *trials) tryPut(ctx context.Context, what, at string) {
-	bucket, prefix, _ := strings.Cut(at, "/")
-	if prefix = strings.Trim(prefix, "/"); prefix != "" {
-		prefix += "/"
-	}
-	client, err := t.aws(ctx)
-	if err == nil {
-		err = client.S3().Put(ctx, bucket, prefix+checkName, []byte("ingest check could write here; this object can be removed\n"), "text/plain", "")
-	}
-	t.result(what, err, "s3:PutObject", bucketARN(bucket, t.awsRegion())+"/"+prefix+"*", "wrote s3://"+bucket+"/"+prefix+checkName)
-}
-
-// tryHTTP asks for the head of the URL: whatever is answered, somebody is
-// there, unless it is a refusal.
-func (t *trials) tryHTTP(ctx context.Context, what, address string) {
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" {
-		t.add(trialMissing, what, "not a URL")
-		return
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodHead, address, nil)
-	if err != nil {
-		t.add(trialMissing, what, "not a URL")
-		return
-	}
-	for _, h := range t.SinkHeader {
-		name, value, _ := strings.Cut(h, ":")
-		r.Header.Set(strings.TrimSpace(name), strings.TrimSpace(value))
-	}
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableCompression: true, DisableKeepAlives: true}
-	client := &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	answer, err := client.Do(r)
-	var failed *url.Error
-	switch {
-	case errors.As(err, &failed):
-		t.add(trialMissing, what, "%s", failed.Err) // without the URL, which can hold a token
-		return
-	case err != nil:
-		t.add(trialMissing, what, "no answer")
-		return
-	}
-	answer.Body.Close()
-	switch {
-	case answer.StatusCode == http.StatusUnauthorized, answer.StatusCode == http.StatusForbidden:
-		t.add(trialMissing, what, "refused: HTTP %d; set --sink-header or a user and password in the URL", answer.StatusCode)
-	case answer.StatusCode >= 500 && answer.StatusCode != http.StatusNotImplemented:
-		t.add(trialMissing, what, "out of order: HTTP %d", answer.StatusCode)
-	default:
-		t.add(trialOK, what, "answers; whether it takes events shows when the first are sent")
-	}
+	k, _ := sink.KindOf(t.kinds(), setting) // the settings were checked
+	r := k.Check(ctx, setting)
+	t.result(what, r.Err, r.Action, r.Resource, r.Detail)
 }
 
 func (t *trials) tryState(context.Context) {
@@ -335,9 +292,9 @@ func (t *trials) tryState(context.Context) {
 		t.result(what, tryFile(path), "", "", "writable; a run makes it")
 		return
 	}
-	f, err := state.OpenFile(path)
+	s, err := sqlite.Open(path)
 	if err == nil {
-		err = f.Close()
+		err = s.Close()
 	}
 	t.result(what, err, "", "", "opens")
 }
@@ -347,7 +304,15 @@ func (t *trials) tryListen(ctx context.Context) {
 	if t.Listen == "" || t.Once && t.Listen == defaultListen {
 		return
 	}
-	s, err := ops.Listen(ctx, ops.Config{Addr: t.Listen, WebConfig: t.WebConfig, Registry: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler)})
+	s, err := ops.Listen(
+		ctx,
+		ops.Config{
+			Addr:      t.Listen,
+			WebConfig: t.WebConfig,
+			Registry:  prometheus.NewRegistry(),
+			Log:       slog.New(slog.DiscardHandler),
+		},
+	)
 	if err == nil {
 		ended, cancel := context.WithCancel(ctx)
 		cancel()
@@ -357,11 +322,11 @@ func (t *trials) tryListen(ctx context.Context) {
 }
 
 // awsRegion is the configured region, for the partition of ARNs.
-func (t *trials) awsRegion() string {
-	if t.client == nil {
+func (w *wiring) awsRegion() string {
+	if w.client == nil {
 		return ""
 	}
-	return t.client.Region()
+	return w.client.Region()
 }
 
 func bucketARN(bucket, region string) string {

@@ -28,11 +28,12 @@ type config struct {
 	Poll              duration `help:"Pause between two looks at a source." default:"1m"`
 	Grace             duration `help:"How late a chain's newest digest may be." default:"2h"`
 	OriginalBucket    []string `help:"Bucket that the digests of a replica name: NAME, or REPLICA=NAME for each of several sources (repeatable)." sep:"none" placeholder:"NAME"`
+	Ended             string   `help:"File of chains whose end is acknowledged, as verifier verify --write-ended makes it." placeholder:"FILE"`
 	ManagementAccount string   `help:"Management account of the organization, which owns its trails (default: ask AWS Organizations)." placeholder:"ID"`
 
 	Keys string `help:"Public keys: auto asks CloudTrail in each region; or a saved list." default:"auto" placeholder:"auto|FILE"`
 
-	Sink            []string `help:"Where events go: stdout, file:PATH, s3://bucket/prefix, https://..., opensearch+https://host/index (repeatable; an event counts when all have it)." sep:"none" default:"stdout" placeholder:"SINK"`
+	Sink            []string `help:"Where events go (repeatable; an event counts when all have it)." sep:"none" default:"stdout" placeholder:"SINK"`
 	FileMax         size     `help:"Rotate file sinks at this size." default:"256MiB"`
 	FileEvery       duration `help:"Rotate file sinks when the clock, in UTC, enters another multiple of it." default:"1h"`
 	SinkHeader      []string `help:"Header of requests to HTTP sinks (repeatable; better in the environment than on a command line)." sep:"none" placeholder:"NAME: VALUE"`
@@ -40,7 +41,7 @@ type config struct {
 	DeadLetters     string   `help:"File for events that an HTTP sink refuses for their content; without it they hold their log back." placeholder:"PATH"`
 
 	Format    string `help:"trailseal splices a member in front of each event, raw leaves it out." enum:"trailseal,raw" default:"trailseal"`
-	Findings  string `help:"Where findings go: stdout, stderr, file:PATH." default:"stderr" placeholder:"SINK"`
+	Findings  string `help:"Where findings go." default:"stderr" placeholder:"SINK"`
 	OnFinding string `help:"quarantine what a finding concerns and go on, or halt." enum:"quarantine,halt" default:"quarantine"`
 
 	State       string   `help:"Where progress is kept: file:PATH; memory, for --once, forgets it." default:"file:trailseal.state" placeholder:"STORE"`
@@ -82,13 +83,14 @@ func (c *config) check() error {
 	if c.ManagementAccount != "" && !trail.ValidAccount(c.ManagementAccount) {
 		bad("management-account %q: must be 12 digits", c.ManagementAccount)
 	}
+	kinds := new(wiring).kinds()
 	for _, s := range c.Sink {
-		if !slices.ContainsFunc([]string{"stdout", "file:", "s3://", "http://", "https://", "opensearch+http://", "opensearch+https://"}, named(s)) {
-			bad("sink %q: not stdout, file:PATH, s3://bucket/prefix, https://host/path or opensearch+https://host/index", redacted(s))
+		if !isOneOf(kinds, s, takesEvents) {
+			bad("sink %q: not %s", redacted(s), usageOf(kinds, takesEvents))
 		}
 	}
-	if !slices.ContainsFunc([]string{"stdout", "stderr", "file:"}, named(c.Findings)) {
-		bad("findings %q: not stdout, stderr or file:PATH", redacted(c.Findings))
+	if !isOneOf(kinds, c.Findings, takesFindings) {
+		bad("findings %q: not %s", redacted(c.Findings), usageOf(kinds, takesFindings))
 	}
 	if c.State != "memory" && !named(c.State)("file:") {
 		bad("state %q: not file:PATH or memory", c.State)
@@ -108,8 +110,13 @@ func (c *config) check() error {
 			bad("trail %q: not a trail's name", t)
 		}
 	}
-	if c.Memory < ingest.MinMemory {
-		bad("memory %s: less than %s, which one large log file needs", c.Memory, size(ingest.MinMemory))
+	if least := size(ingest.MinMemory(len(c.Sink))); c.Memory < least {
+		bad(
+			"memory %s: must be at least %s with %s: one large log file needs as much",
+			c.Memory,
+			least,
+			plural(len(c.Sink), "sink"),
+		)
 	}
 	if c.Concurrency < 1 || c.Concurrency > 1024 {
 		bad("concurrency %d: not from 1 to 1024", c.Concurrency)
@@ -120,10 +127,23 @@ func (c *config) check() error {
 	if c.State == "memory" && !c.Once {
 		bad("state memory: only with once, since it forgets where it was")
 	}
-	if slices.Contains(c.Sink, "stdout") && c.Findings == "stdout" {
-		bad("findings stdout: events go there already")
+	if slices.Contains(c.Sink, c.Findings) {
+		bad("findings %s: events go there already", redacted(c.Findings))
+	}
+	for i, s := range c.Sink {
+		if slices.Contains(c.Sink[:i], s) {
+			bad("sink %s: is set twice", redacted(s))
+		}
 	}
 	return errors.Join(append(errs, c.checkQueues())...)
+}
+
+// plural returns a number of things.
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return strconv.Itoa(n) + " " + thing + "s"
 }
 
 // named returns whether a setting is a name or, where that ends in a colon or
@@ -148,7 +168,7 @@ func (s *size) UnmarshalText(b []byte) error {
 	}
 	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
 	if err != nil || n < 0 || n > 1<<50/unit {
-		return fmt.Errorf("%q is no size such as 512MiB", b)
+		return fmt.Errorf("%q: must be a size such as 512MiB", b)
 	}
 	*s = size(n * unit)
 	return nil
@@ -176,7 +196,7 @@ type duration time.Duration
 func (d *duration) UnmarshalText(b []byte) error {
 	v, err := time.ParseDuration(string(b))
 	if err != nil || v < 0 {
-		return fmt.Errorf("%q is no duration such as 90s or 2h", b)
+		return fmt.Errorf("%q: must be a duration such as 90s or 2h", b)
 	}
 	*d = duration(v)
 	return nil

@@ -36,6 +36,9 @@ const patience = 30 * time.Second
 //
 //	exits CODE PROGRAM [ARG...]  runs a program that must exit so
 //	hour                         the trail delivers one more hour
+//	unreadable digest|log N      AWS refuses to read the N-th digest, or its first log file: $OBJECT
+//	gone N                       the first log file of the N-th digest is deleted
+//	stale PATH                   a socket that its process has left behind
 //	planted                      log files of another region, without digests
 //	deny OP KEY                  AWS refuses an operation; KEY "" is any, kms any of KMS
 //	lines N FILE                 waits until a file has so many lines
@@ -82,7 +85,13 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "lines": lines, "get": getPage, "lint": lint, "stored": stored, "deny": deny,
-			"same": same,
+			"same": same, "unreadable": unreadable, "stale": stale,
+			"gone": func(ts *testscript.TestScript, _ bool, args []string) {
+				n, err := strconv.Atoi(args[0])
+				ts.Check(err)
+				l := ts.Value("chain").(*testtrail.Chain).Issued[n].Logs[0]
+				ts.Value("world").(*testtrail.World).Delete(l.Bucket, l.Key)
+			},
 			"terminate": func(ts *testscript.TestScript, _ bool, _ []string) {
 				for _, c := range ts.BackgroundCmds() {
 					ts.Check(c.Process.Signal(syscall.SIGTERM))
@@ -180,6 +189,26 @@ func stored(ts *testscript.TestScript, _ bool, args []string) {
 	if strconv.Itoa(len(keys)) != args[1] {
 		ts.Fatalf("%q, want %s", keys, args[1])
 	}
+}
+
+func unreadable(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	d := ts.Value("chain").(*testtrail.Chain).Issued[n]
+	key := d.Key
+	if args[0] == "log" {
+		key = d.Logs[0].Key
+	}
+	ts.Value("server").(*testaws.Server).Fail(testaws.AccessDenied().On("GetObject", "trail-bucket", key))
+	ts.Setenv("OBJECT", "s3://trail-bucket/"+key)
+	ts.Setenv("END", d.End.Format(time.RFC3339))
+}
+
+func stale(ts *testscript.TestScript, _ bool, args []string) {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: ts.MkAbs(args[0])})
+	ts.Check(err)
+	l.SetUnlinkOnClose(false)
+	ts.Check(l.Close())
 }
 
 func deny(ts *testscript.TestScript, _ bool, args []string) {

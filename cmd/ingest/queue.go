@@ -25,7 +25,7 @@ func (w *wiring) openQueues(ctx context.Context, c *ingest.Config) error {
 		return nil
 	}
 	metrics := queue.NewMetrics(prometheus.WrapRegistererWithPrefix("trailseal_", w.registry))
-	c.Metrics.Account("messages", func() int64 { return metrics.Account().Unaccounted() })
+	w.queueMetrics = metrics
 	for _, address := range w.Queue {
 		q, err := w.openQueue(ctx, address)
 		if err != nil {

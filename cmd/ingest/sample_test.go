@@ -110,7 +110,7 @@ func TestUsageNamesAll(t *testing.T) {
 		t.Fatalf("%d flags", len(k.Model.Flags))
 	}
 	for _, f := range k.Model.Flags {
-		_, about, ok := strings.Cut(usage, "--"+f.Name+" ")
+		_, about, ok := strings.Cut(usage(), "--"+f.Name+" ")
 		if !ok {
 			t.Errorf("--%s is missing", f.Name)
 			continue
@@ -119,7 +119,7 @@ func TestUsageNamesAll(t *testing.T) {
 			t.Errorf("--%s: the default %s is missing in %q", f.Name, f.Default, about)
 		}
 	}
-	for line := range strings.Lines(usage) {
+	for line := range strings.Lines(usage()) {
 		if len(line) > 81 {
 			t.Errorf("longer than 80: %s", line)
 		}

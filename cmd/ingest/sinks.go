@@ -4,128 +4,144 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
-	"net/url"
 	"path/filepath"
-	"strings"
-	"sync"
+	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/trailseal/trailseal/internal/failure"
 	"github.com/trailseal/trailseal/internal/ingest"
-	"github.com/trailseal/trailseal/internal/sink/fan"
+	"github.com/trailseal/trailseal/internal/sink"
 	"github.com/trailseal/trailseal/internal/sink/file"
-	httpsink "github.com/trailseal/trailseal/internal/sink/http"
-	"github.com/trailseal/trailseal/internal/sink/s3"
-	"github.com/trailseal/trailseal/internal/sink/stream"
 	"github.com/trailseal/trailseal/pkg/finding"
-	"github.com/trailseal/trailseal/pkg/trail"
 )
-
-// sink is what every package below internal/sink gives.
-type sink interface {
-	ingest.Sink
-	io.Closer
-}
 
 // sinks opens the sinks; an event counts when all have it.
 func (w *wiring) sinks(ctx context.Context, c *ingest.Config) error {
-	var members []fan.Member
-	w.sinkMetrics = newSinkMetrics(w.registerer())
-	for _, name := range w.Sink {
-		s, err := w.openSink(ctx, name)
-		if err != nil {
-			return fmt.Errorf("sink %s: %w", redacted(name), err)
-		}
-		members = append(members, fan.Member{Name: redacted(name), Sink: w.sinkMetrics.measure(s, kindOf(name))})
+	format := sink.Trailseal
+	if w.Format == "raw" {
+		format = sink.Raw
 	}
-	all, err := fan.New(members...)
+	w.sinkMetrics = newSinkMetrics()
+	var members []sink.Member
+	for _, setting := range w.Sink {
+		s, err := w.openSink(ctx, setting, format)
+		if err != nil {
+			return fmt.Errorf("sink %s: %w", redacted(setting), err)
+		}
+		w.noteReopener(s)
+		members = append(
+			members,
+			sink.Member{Name: redacted(setting), Sink: w.sinkMetrics.timed(s, w.labelOf(setting))},
+		)
+	}
+	all, err := sink.NewSet(retrySink(c.Log, w.sinkMetrics.retries), members...)
 	if err != nil {
-		return fmt.Errorf("sink: %w", err)
+		return err
 	}
 	w.closers = append(w.closers, all)
-	c.Sink = all
+	w.sinkMetrics.set = all
+	w.registerer().MustRegister(w.sinkMetrics)
+	c.Sink, c.Sinks = all, len(members)
 	return nil
 }
 
-// openSink opens one sink. Its owner closes it.
-func (w *wiring) openSink(ctx context.Context, name string) (sink, error) {
-	scheme, rest, _ := strings.Cut(name, ":")
-	switch {
-	case name == "stdout":
-		return stream.New(w.stdout), nil
-	case name == "stderr":
-		return stream.New(w.stderr), nil
-	case scheme == "file" && rest != "":
-		return file.Open(filepath.Clean(rest), file.Options{MaxBytes: int64(w.FileMax), Every: time.Duration(w.FileEvery), Now: w.now})
-	case scheme == "s3":
-		return w.openS3(ctx, strings.TrimPrefix(rest, "//"))
-	case scheme == "http", scheme == "https":
-		return w.openHTTP(scheme, name, "")
-	case scheme == "opensearch+http", scheme == "opensearch+https":
-		u, err := url.Parse(strings.TrimPrefix(name, "opensearch+"))
-		if err != nil {
-			return nil, errors.New("not a URL")
-		}
-		index := strings.Trim(u.Path, "/")
-		if index == "" || strings.Contains(index, "/") {
-			return nil, errors.New("names no index: opensearch+https://host/index")
-		}
-		u.Path = "/"
-		return w.openHTTP(scheme, u.String(), index)
+// noteReopener remembers a sink that SIGHUP concerns.
+func (w *wiring) noteReopener(s sink.Sink) {
+	if r, ok := s.(reopener); ok {
+		w.reopeners = append(w.reopeners, r)
 	}
-	return nil, errors.New("not stdout, file:PATH, s3://bucket/prefix, https://... or opensearch+https://host/index")
 }
 
-func (w *wiring) openS3(ctx context.Context, at string) (sink, error) {
-	client, err := w.aws(ctx)
-	if err != nil {
-		return nil, err
+// labelOf returns the label of a sink in metrics: its scheme and, from the
+// second sink of a scheme on, a number. So each sink has its own series.
+func (w *wiring) labelOf(setting string) string {
+	kinds := w.kinds()
+	k, _ := sink.KindOf(kinds, setting)
+	n := 1
+	for _, other := range w.Sink {
+		if other == setting {
+			break
+		}
+		if before, _ := sink.KindOf(kinds, other); before.Scheme == k.Scheme {
+			n++
+		}
 	}
-	bucket, prefix, _ := strings.Cut(at, "/")
-	return s3.New(client.S3(), s3.Options{Bucket: bucket, Prefix: prefix, Zstd: w.SinkCompression == "zstd"})
+	if n == 1 {
+		return k.Label()
+	}
+	return k.Label() + "-" + strconv.Itoa(n)
 }
 
-func (w *wiring) openHTTP(kind, address, index string) (sink, error) {
-	header := http.Header{}
-	for _, h := range w.SinkHeader {
-		name, value, ok := strings.Cut(h, ":")
-		if !ok {
-			return nil, errors.New("sink-header: not NAME: VALUE")
+// retrySink returns the policy for sinks that fail.
+func retrySink(log *slog.Logger, retries prometheus.Counter) sink.Retry {
+	return func(member string, try int, err error) (pause time.Duration, giveUp bool) {
+		decision := failure.Decide(failure.Failure{Operation: failure.Batch, Err: err})
+		if decision.Do != failure.Retry {
+			return 0, true
 		}
-		header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+		retries.Inc()
+		pause = failure.Pause(try - 1)
+		log.Warn("sink failed, trying again", "sink", member, "try", try, "pause", pause, "error", err)
+		return pause, false
 	}
-	o := httpsink.Options{URL: address, Index: index, Header: header, Gzip: w.SinkCompression != "none", Log: w.logger(w.config)}
-	if w.DeadLetters != "" {
-		letters, err := w.deadLetters()
-		if err != nil {
-			return nil, fmt.Errorf("dead letters: %w", err)
-		}
-		o.DeadLetter = func(ctx context.Context, line []byte, id, reason string) error {
-			err := letters.Emit(ctx, trail.Batch{Lines: [][]byte{httpsink.Letter(line, id, reason)}, IDs: []string{id}})
-			if err == nil {
-				w.sinkMetrics.refused.WithLabelValues(kind).Inc()
-			}
-			return err
-		}
+}
+
+// sinksReady returns why a sink takes no events, nil if all do.
+func (w *wiring) sinksReady(context.Context) error { return w.sinkMetrics.set.Err() }
+
+// status is the snapshot of the program.
+type status struct {
+	ingest.Status
+	SinkError string       `json:"sink_error,omitempty"`
+	Sinks     []sinkStatus `json:"sinks"`
+}
+
+// sinkStatus is the snapshot of one sink.
+type sinkStatus struct {
+	Name         string    `json:"name"`
+	Flushed      int64     `json:"events"` // that it has made durable, repeats included
+	Retries      int64     `json:"retries"`
+	FailingSince time.Time `json:"failing_since,omitzero"`
+	Error        string    `json:"error,omitempty"`
+}
+
+func (w *wiring) status(worker *ingest.Worker) status {
+	s := status{Status: worker.Status()}
+	if err := w.sinkMetrics.set.Err(); err != nil {
+		s.SinkError = err.Error()
 	}
-	return httpsink.New(o)
+	for _, m := range w.sinkMetrics.set.Members() {
+		one := sinkStatus{Name: m.Name, Flushed: m.Flushed, Retries: m.Retries, FailingSince: m.Since}
+		if m.Err != nil {
+			one.Error = m.Err.Error()
+		}
+		s.Sinks = append(s.Sinks, one)
+	}
+	return s
+}
+
+// emitLine makes a line durable in a sink that writes records as they are.
+func emitLine(ctx context.Context, s sink.Sink, line []byte, id string) error {
+	if err := s.Emit(ctx, sink.Batch{Events: []sink.Event{{Record: line, ID: id}}}); err != nil {
+		return err
+	}
+	return s.Flush(ctx)
 }
 
 // deadLetters opens the file of dead letters, which the HTTP sinks share.
-func (w *wiring) deadLetters() (sink, error) {
+func (w *wiring) deadLetters() (sink.Sink, error) {
 	if w.letters == nil {
-		f, err := file.Open(filepath.Clean(w.DeadLetters), file.Options{Now: w.now})
+		f, err := file.Open(filepath.Clean(w.DeadLetters), file.Options{Now: w.now, Format: sink.Raw})
 		if err != nil {
 			return nil, err
 		}
 		w.letters = f
+		w.noteReopener(f)
 		w.closers = append(w.closers, f)
 	}
 	return w.letters, nil
@@ -133,11 +149,12 @@ func (w *wiring) deadLetters() (sink, error) {
 
 // findings opens the place where findings go.
 func (w *wiring) findings(ctx context.Context, c *ingest.Config) error {
-	s, err := w.openSink(ctx, w.Findings)
+	s, err := w.openSink(ctx, w.Findings, sink.Raw)
 	if err != nil {
 		return fmt.Errorf("findings %s: %w", redacted(w.Findings), err)
 	}
 	w.closers = append(w.closers, s)
+	w.noteReopener(s)
 	log := c.Log
 	if w.Findings == "stderr" {
 		log = slog.New(slog.DiscardHandler)
@@ -149,114 +166,127 @@ func (w *wiring) findings(ctx context.Context, c *ingest.Config) error {
 // findingLines writes findings as lines of JSON into a sink, and into the log
 // unless they are beside it anyway.
 type findingLines struct {
-	sink ingest.Sink
+	sink sink.Sink
 	log  *slog.Logger
 }
 
 // Find implements ingest.FindingSink.
 func (l findingLines) Find(ctx context.Context, f finding.Finding) error {
-	l.log.Warn("finding", "class", f.Class, "account", f.Account, "region", f.Region, "trail", f.Trail, "key", f.Key, "detail", f.Detail)
+	l.log.Warn(
+		"finding",
+		"class",
+		f.Class,
+		"account",
+		f.Account,
+		"region",
+		f.Region,
+		"trail",
+		f.Trail,
+		"key",
+		f.Key,
+		"detail",
+		f.Detail,
+	)
 	b, err := json.Marshal(f)
 	if err != nil {
 		return fmt.Errorf("finding: %w", err)
 	}
 	sum := sha256.Sum256(b)
-	return l.sink.Emit(ctx, trail.Batch{
-		Log: trail.Object{Bucket: f.Bucket, Key: f.Key}, Lines: [][]byte{b}, IDs: []string{hex.EncodeToString(sum[:16])},
-	})
+	return emitLine(ctx, l.sink, b, hex.EncodeToString(sum[:16]))
 }
 
-// sinkMetrics are those of each kind of sink.
+// sinkMetrics are the metrics of the sinks. A member of the set has the label of
+// the same index.
 type sinkMetrics struct {
-	events, errors, refused *prometheus.CounterVec
-	seconds                 *prometheus.HistogramVec
-
-	mu     sync.Mutex
-	inWork map[string]map[*time.Time]bool // when batches were given to the sinks of a kind that still have them
+	set     *sink.Set
+	labels  []string
+	retries prometheus.Counter
+	refused *prometheus.CounterVec
+	seconds *prometheus.HistogramVec
 }
 
-var sinkOldest = prometheus.NewDesc("sink_oldest_seconds", "How long the oldest batch waits for a sink to take it, 0 without one.", []string{"sink"}, nil)
+var (
+	sinkEvents = prometheus.NewDesc(
+		"events_total",
+		"Events that a sink has made durable, repeats included.",
+		[]string{"sink"},
+		nil,
+	)
+	sinkErrors = prometheus.NewDesc(
+		"sink_errors_total",
+		"Calls that a sink failed; each is tried again.",
+		[]string{"sink"},
+		nil,
+	)
+	sinkOldest = prometheus.NewDesc(
+		"sink_oldest_seconds",
+		"How long the oldest batch waits for a sink to take it or make it durable, 0 without one.",
+		[]string{"sink"},
+		nil,
+	)
+)
 
-func newSinkMetrics(r prometheus.Registerer) *sinkMetrics {
-	counters := func(name, help string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"sink"})
+func newSinkMetrics() *sinkMetrics {
+	return &sinkMetrics{
+		retries: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sink_retries_total", Help: "Calls that a sink failed and that are tried again, of all sinks.",
+		}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "refused_events_total", Help: "Events that a sink refused for their content; they are dead letters.",
+		}, []string{"sink"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "sink_seconds", Help: "Time that a sink takes for a batch, its own retries included.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 3, 12),
+		}, []string{"sink"}),
 	}
-	m := &sinkMetrics{
-		events:  counters("events_total", "Events that a sink has taken, repeats included."),
-		errors:  counters("sink_errors_total", "Batches that a sink gave back; each is tried again."),
-		refused: counters("refused_events_total", "Events that a sink refused for their content; they are dead letters."),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "sink_seconds", Help: "Time that a sink takes for a batch, its own retries included.", Buckets: prometheus.ExponentialBuckets(0.001, 3, 12)}, []string{"sink"}),
-		inWork:  map[string]map[*time.Time]bool{},
-	}
-	r.MustRegister(m.events, m.errors, m.refused, m.seconds, m)
-	return m
 }
 
-// Describe implements prometheus.Collector, for what is told at the moment of
-// asking.
-func (m *sinkMetrics) Describe(ch chan<- *prometheus.Desc) { ch <- sinkOldest }
+// Describe implements prometheus.Collector.
+func (m *sinkMetrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{sinkEvents, sinkErrors, sinkOldest} {
+		ch <- d
+	}
+	m.retries.Describe(ch)
+	m.refused.Describe(ch)
+	m.seconds.Describe(ch)
+}
 
 // Collect implements prometheus.Collector.
 func (m *sinkMetrics) Collect(ch chan<- prometheus.Metric) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for kind, batches := range m.inWork {
+	for i, s := range m.set.Members() {
 		var oldest time.Duration
-		for began := range batches {
-			oldest = max(oldest, time.Since(*began))
+		if !s.Oldest.IsZero() {
+			oldest = time.Since(s.Oldest)
 		}
-		ch <- prometheus.MustNewConstMetric(sinkOldest, prometheus.GaugeValue, oldest.Seconds(), kind)
+		ch <- prometheus.MustNewConstMetric(sinkEvents, prometheus.CounterValue, float64(s.Flushed), m.labels[i])
+		ch <- prometheus.MustNewConstMetric(sinkErrors, prometheus.CounterValue, float64(s.Retries), m.labels[i])
+		ch <- prometheus.MustNewConstMetric(sinkOldest, prometheus.GaugeValue, oldest.Seconds(), m.labels[i])
 	}
+	m.retries.Collect(ch)
+	m.refused.Collect(ch)
+	m.seconds.Collect(ch)
 }
 
-// measure returns s, counted. All series are there from the start.
-func (m *sinkMetrics) measure(s sink, kind string) sink {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.inWork[kind] == nil {
-		m.inWork[kind] = map[*time.Time]bool{}
-	}
-	for _, c := range []*prometheus.CounterVec{m.events, m.errors, m.refused} {
-		c.WithLabelValues(kind)
-	}
-	return measured{s, kind, m}
+// timed returns the next member of the set, with the time that its batches take.
+// All series are there from the start.
+func (m *sinkMetrics) timed(s sink.Sink, label string) sink.Sink {
+	m.labels = append(m.labels, label)
+	m.refused.WithLabelValues(label)
+	return timed{s, m.seconds.WithLabelValues(label)}
 }
 
-func (m *sinkMetrics) begin(kind string, began *time.Time) (end func()) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.inWork[kind][began] = true
-	return func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		delete(m.inWork[kind], began)
-	}
+// timed is a sink whose batches are timed.
+type timed struct {
+	sink.Sink
+	seconds prometheus.Observer
 }
 
-// measured counts what a sink takes.
-type measured struct {
-	sink
-	kind string
-	m    *sinkMetrics
-}
-
-// Emit implements ingest.Sink.
-func (s measured) Emit(ctx context.Context, b trail.Batch) error {
+// Emit implements sink.Sink.
+func (s timed) Emit(ctx context.Context, b sink.Batch) error {
 	began := time.Now()
-	defer s.m.begin(s.kind, &began)()
-	if err := s.sink.Emit(ctx, b); err != nil {
-		if ctx.Err() == nil { // or it was ended by another's failure, or with the worker
-			s.m.errors.WithLabelValues(s.kind).Inc()
-		}
-		return err
+	err := s.Sink.Emit(ctx, b)
+	if err == nil {
+		s.seconds.Observe(time.Since(began).Seconds())
 	}
-	s.m.seconds.WithLabelValues(s.kind).Observe(time.Since(began).Seconds())
-	s.m.events.WithLabelValues(s.kind).Add(float64(len(b.Lines)))
-	return nil
-}
-
-// kindOf names a sink without what is its own, so that labels are few.
-func kindOf(name string) string {
-	kind, _, _ := strings.Cut(name, ":")
-	return kind
+	return err
 }

@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,66 +17,78 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"github.com/trailseal/trailseal/pkg/trail"
+	"github.com/trailseal/trailseal/internal/sink"
+	"github.com/trailseal/trailseal/internal/sink/sinktest"
 )
 
-// emits is a sink of one function.
-type emits func(context.Context) error
-
-func (e emits) Emit(ctx context.Context, _ trail.Batch) error { return e(ctx) }
-func (emits) Close() error                                    { return nil }
-
 // A sink that fails shows by its errors, one that hangs by the age of what it
-// has not taken; who is only ended with the others shows by neither.
+// has not taken. An event counts when its sink has flushed it.
 func TestSinkMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := prometheus.NewRegistry()
-		m := newSinkMetrics(r)
-		expect := func(when, errs, oldest string) {
+		r, m := prometheus.NewRegistry(), newSinkMetrics()
+		s3, file := &sinktest.Memory{Buffers: true}, &sinktest.Memory{}
+		members := []sink.Member{{Name: "a", Sink: m.timed(s3, "s3")}, {Name: "b", Sink: m.timed(file, "file")}}
+		set, err := sink.NewSet(retrySink(slog.New(slog.DiscardHandler), m.retries), members...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.set = set
+		r.MustRegister(m)
+		expect := func(when, events, errs, oldest string) {
 			t.Helper()
-			want := `# HELP sink_errors_total Batches that a sink gave back; each is tried again.
+			want := `# HELP events_total Events that a sink has made durable, repeats included.
+# TYPE events_total counter
+events_total{sink="file"} ` + events + `
+events_total{sink="s3"} ` + events + `
+# HELP sink_errors_total Calls that a sink failed; each is tried again.
 # TYPE sink_errors_total counter
-sink_errors_total{sink="s3"} ` + errs + `
-# HELP sink_oldest_seconds How long the oldest batch waits for a sink to take it, 0 without one.
+sink_errors_total{sink="file"} ` + errs + `
+sink_errors_total{sink="s3"} 0
+# HELP sink_oldest_seconds How long the oldest batch waits for a sink to take it or make it durable, 0 without one.
 # TYPE sink_oldest_seconds gauge
+sink_oldest_seconds{sink="file"} 0
 sink_oldest_seconds{sink="s3"} ` + oldest + "\n"
-			if err := testutil.GatherAndCompare(r, strings.NewReader(want), "sink_errors_total", "sink_oldest_seconds"); err != nil {
+			if err := testutil.GatherAndCompare(r, strings.NewReader(want), "events_total", "sink_errors_total", "sink_oldest_seconds"); err != nil {
 				t.Errorf("%s: %v", when, err)
 			}
 		}
-		release := make(chan struct{})
-		hangs := m.measure(emits(func(ctx context.Context) error {
-			select {
-			case <-release:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}), "s3")
-		expect("at first", "0", "0")
-		fails := m.measure(emits(func(context.Context) error { return errors.New("no") }), "s3")
-		if fails.Emit(t.Context(), trail.Batch{}) == nil {
-			t.Error("no error")
+		expect("at first", "0", "0", "0")
+		file.Fail(2)
+		if err := set.Emit(t.Context(), sinktest.Batch(1, 10)); err != nil {
+			t.Fatal(err)
 		}
-		expect("after an error", "1", "0")
-		go hangs.Emit(t.Context(), trail.Batch{})
+		expect("emitted after two errors", "0", "2", "0")
+		resume := s3.Stall()
+		go func() { _ = set.Flush(t.Context()) }()
+		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		time.Sleep(time.Minute)
-		go hangs.Emit(t.Context(), trail.Batch{})
-		synctest.Wait()
-		time.Sleep(time.Minute)
-		expect("while two wait", "1", "120")
-		close(release)
-		synctest.Wait()
-		expect("when they went through", "1", "0")
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		ended := m.measure(emits(func(ctx context.Context) error { return ctx.Err() }), "s3")
-		if ended.Emit(ctx, trail.Batch{}) == nil {
-			t.Error("no error")
+		if n := testutil.CollectAndCount(r, "sink_seconds"); n != 2 {
+			t.Errorf("%d histograms", n)
 		}
-		expect("after one was ended", "1", "0")
+		resume()
+		synctest.Wait()
+		expect("flushed", "10", "2", "0")
+		if problems, err := testutil.GatherAndLint(r); err != nil || len(problems) > 0 {
+			t.Errorf("%v %v", problems, err)
+		}
 	})
+}
+
+// A sink that fails is tried for ever. What the end of the program breaks off is not.
+func TestRetrySink(t *testing.T) {
+	m := newSinkMetrics()
+	retry := retrySink(slog.New(slog.DiscardHandler), m.retries)
+	for try := 1; try <= 100; try++ {
+		if pause, giveUp := retry("s3", try, errors.New("down")); giveUp || pause <= 0 {
+			t.Errorf("try %d: %v, %v", try, pause, giveUp)
+		}
+	}
+	if _, giveUp := retry("s3", 1, fmt.Errorf("emit: %w", context.Canceled)); !giveUp {
+		t.Error("tried again after the program's end")
+	}
+	if n := testutil.ToFloat64(m.retries); n != 100 {
+		t.Errorf("%v retries", n)
+	}
 }
 
 // An event that a sink refuses for its content is lost to it: that is counted.
@@ -82,18 +97,54 @@ func TestRefusedEvents(t *testing.T) {
 	defer srv.Close()
 	w := &wiring{app: &app{now: time.Now}, config: &config{DeadLetters: filepath.Join(t.TempDir(), "letters")}}
 	defer w.close()
-	w.metrics()
-	w.sinkMetrics = newSinkMetrics(w.registerer())
-	s, err := w.openSink(t.Context(), srv.URL)
+	w.sinkMetrics = newSinkMetrics()
+	s, err := w.openSink(t.Context(), srv.URL, sink.Trailseal)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	b := trail.Batch{Lines: [][]byte{[]byte(`{"a":1}`), []byte(`{"b":2}`)}, IDs: []string{"a", "b"}}
-	if err := w.sinkMetrics.measure(s, "http").Emit(t.Context(), b); err != nil {
+	if err := s.Emit(t.Context(), sinktest.Batch(1, 2)); err != nil {
 		t.Fatal(err)
 	}
 	if n := testutil.ToFloat64(w.sinkMetrics.refused.WithLabelValues("http")); n != 2 {
 		t.Errorf("%v events refused", n)
+	}
+}
+
+// Each sink has its own series, with few labels that hold nothing of a setting.
+func TestLabels(t *testing.T) {
+	w := &wiring{config: &config{Sink: []string{"file:a", "s3://b", "file:c", "https://h/1", "https://h/2", "opensearch+https://h/i", "file:d"}}}
+	var got []string
+	for _, s := range w.Sink {
+		got = append(got, w.labelOf(s))
+	}
+	want := []string{"file", "s3", "file-2", "https", "https-2", "opensearch+https", "file-3"}
+	if !slices.Equal(got, want) {
+		t.Errorf("labels %q, want %q", got, want)
+	}
+}
+
+// The table of kinds says which settings there are and what they may be used for.
+func TestKinds(t *testing.T) {
+	kinds := new(wiring).kinds()
+	for _, tt := range []struct {
+		setting, label   string
+		events, findings bool
+	}{
+		{"stdout", "stdout", true, true}, {"stderr", "stderr", false, true}, {"file:a", "file", true, true},
+		{"s3://b/p", "s3", true, false}, {"https://h", "https", true, false}, {"http://h", "http", true, false},
+		{"opensearch+https://h/i", "opensearch+https", true, false}, {"opensearch+http://h/i", "opensearch+http", true, false},
+		{"stdout:", "", false, false}, {"stdouts", "", false, false}, {"file:", "", false, false}, {"file", "", false, false},
+		{"s3:b", "", false, false}, {"s3://", "", false, false}, {"kafka://b/t", "", false, false}, {"", "", false, false},
+	} {
+		k, _ := sink.KindOf(kinds, tt.setting)
+		if k.Label() != tt.label || isOneOf(kinds, tt.setting, takesEvents) != tt.events || isOneOf(kinds, tt.setting, takesFindings) != tt.findings {
+			t.Errorf("%q: %+v", tt.setting, k)
+		}
+	}
+	for _, k := range kinds {
+		if k.Open == nil || k.Check == nil || k.Usage != "" && !strings.HasPrefix(k.Usage, k.Scheme) {
+			t.Errorf("%s is not whole", k.Scheme)
+		}
 	}
 }

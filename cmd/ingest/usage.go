@@ -1,14 +1,54 @@
 package main
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
-// usage is what -h prints.
-const usage = `Usage: ingest [COMMAND] [flags]
+// usage returns what -h prints.
+func usage() string {
+	kinds := new(wiring).kinds()
+	return strings.NewReplacer(
+		"{sinks}", column(usageOf(kinds, takesEvents), usageWidth),
+		"{findings}", column(usageOf(kinds, takesFindings), usageWidth),
+	).Replace(usageText)
+}
+
+// The second column of the usage: where it begins, and its width.
+const (
+	usageIndent = 26
+	usageWidth  = 54
+)
+
+// column breaks a list into lines of the second column.
+func column(list string, width int) string {
+	var b strings.Builder
+	used := 0
+	for i, word := range strings.Fields(list) {
+		switch {
+		case i == 0:
+		case used+1+len(word) > width:
+			b.WriteString("\n" + strings.Repeat(" ", usageIndent))
+			used = 0
+		default:
+			b.WriteByte(' ')
+			used++
+		}
+		b.WriteString(word)
+		used += len(word)
+	}
+	return b.String()
+}
+
+const usageText = `Usage: ingest [COMMAND] [flags]
 
 Follows CloudTrail's digest chains and emits only proven events.
 
   run      follow the chains (the default)
   check    try what the settings need: reading, keys, sinks, state, permissions
+  chains   list the chains: how far each is proven, and why it waits
+           (chains skip, chains reset, chains end: see "Chains" below)
+  replay   emit the events of the proven digests of a time again, and end
   health   ask /livez of the worker that listens on --listen
   config   print the settings in effect as YAML, without secrets
   version  print the version
@@ -22,6 +62,8 @@ Where from
   --account ID            only this account  (each of these: repeatable)
   --region REGION         only this region
   --trail NAME            only this trail
+  --ended FILE             chains whose end is acknowledged, as verifier verify
+                           --write-ended makes it
   --management-account ID  owner of an organization's trails (default: asked of
                           AWS Organizations, where that is permitted)
   --since TIME            where to begin in a chain never seen: RFC 3339, a
@@ -36,13 +78,12 @@ Where from
   --queue-role-arn ARN, --queue-external-id ID  ... and for the queues
 
 Where to
-  --sink SINK             stdout, file:PATH, s3://bucket/prefix,
-                          https://host/path or opensearch+https://host/index
+  --sink SINK             {sinks}
                           (repeatable: an event counts when all have it; default
                           stdout)
   --format FORMAT         trailseal: a member in front of each event says where
                           it is proven; raw: the event alone (default trailseal)
-  --findings WHERE        stdout, stderr or file:PATH (default stderr)
+  --findings WHERE        {findings} (default stderr)
   --on-finding WHAT       quarantine what it concerns and go on, or halt
                           (default quarantine)
   --file-max SIZE         files are rotated at this size (default 256MiB)
@@ -75,8 +116,27 @@ TRAILSEAL_ON_FINDING. A flag goes before the environment, that before the file.
 In the environment accounts, regions and trails are separated by commas; other
 repeatable settings take one value there.
 
-Exit: 0 ended as asked, 1 findings (--once, or halted at one), 2 bad settings,
-3 not everything could be dealt with (--once; check: something is missing).
+Chains
+  ingest chains [--output text|json]
+  ingest chains skip CHAIN DIGEST|LOG --reason TEXT
+                          go on without an object that can never be read
+  ingest chains reset CHAIN --since TIME --reason TEXT
+                          follow the chain again from a time on, or from later
+  ingest chains end CHAIN [--reason TEXT]
+                          the chain has ended for good: it is not late
+  ingest replay --start-time TIME --end-time TIME
+
+CHAIN is written as "ingest chains" prints it: ACCOUNT/REGION/TRAIL, or the name
+of its head. DIGEST and LOG are keys, or s3://BUCKET/KEY. These commands go by
+--state: the worker that has it carries them out. Where no worker runs, they
+change the state themselves, and findings go to --findings. "replay" takes the
+worker's settings, and leaves its state, queues and address alone. It cannot
+write to a file that the worker writes to.
+
+Exit: 0 ended as asked, 1 findings (--once, replay, or halted at one), 2 bad
+settings or arguments, 3 not everything could be processed, or the accounts of
+events do not balance (--once, replay), or it could not be done (chains), or
+something is missing (check).
 health: 0 it lives, 1 no answer.
 `
 

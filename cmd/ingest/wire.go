@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
 	"runtime"
@@ -21,11 +22,14 @@ import (
 	"github.com/trailseal/trailseal/internal/awsapi"
 	"github.com/trailseal/trailseal/internal/dir"
 	"github.com/trailseal/trailseal/internal/discover"
+	"github.com/trailseal/trailseal/internal/ended"
 	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/ops"
 	"github.com/trailseal/trailseal/internal/queue"
+	"github.com/trailseal/trailseal/internal/sink"
 	"github.com/trailseal/trailseal/internal/source"
 	"github.com/trailseal/trailseal/internal/state"
+	"github.com/trailseal/trailseal/internal/state/sqlite"
 	"github.com/trailseal/trailseal/internal/when"
 	"github.com/trailseal/trailseal/pkg/chain"
 	"github.com/trailseal/trailseal/pkg/digest"
@@ -35,42 +39,89 @@ import (
 //
 //	s3:// ──> awsapi ─┐                           ┌─> stream, file, http, s3 (sinks)
 //	folder ─> dir ────┴─> ingest.Run ──> findings ┴─> stream, file, ...
-//	                         │  └─> state: bbolt
+//	STATE.sock <── operate ──┤  └─> state: sqlite, memory
 //	                         └─> metrics, status ──> ops
 func (a *app) ingest(ctx context.Context, c *config) int {
 	w := &wiring{app: a, config: c}
 	defer w.close()
-	settings, err := w.worker(ctx)
+	return a.work(ctx, w, w.worker)
+}
+
+// endsOpening ends the program at SIGTERM or SIGINT while it opens what it needs: nothing was
+// begun. SIGHUP, which must not end it, has no effect yet. The function that it returns is
+// called when all is open.
+func endsOpening(signals <-chan os.Signal, once bool) (opened func()) {
+	isOpen, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-isOpen:
+				return
+			case s := <-signals:
+				switch {
+				case s == syscall.SIGHUP:
+				case once:
+					os.Exit(exitIncomplete)
+				default:
+					os.Exit(exitOK)
+				}
+			}
+		}
+	}()
+	return func() { close(isOpen); <-done }
+}
+
+// work opens what a worker needs and runs it to its end.
+func (a *app) work(ctx context.Context, w *wiring, open func(context.Context) (ingest.Config, error)) int {
+	c := w.config
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP) // SIGHUP until the end
+	defer signal.Stop(signals)
+	opened := endsOpening(signals, c.Once)
+	settings, err := open(ctx)
+	opened()
 	if err != nil {
 		return a.fail(exitUsage, err, hint(err))
 	}
+	worker, err := ingest.New(ctx, settings)
+	if err != nil {
+		return a.fail(exitIncomplete, err, hint(err))
+	}
+	w.addAccounts(worker)
 	if os.Getenv("GOMEMLIMIT") == "" { // or the collector would let garbage double what is in flight
 		debug.SetMemoryLimit(int64(c.Memory) + memoryBesides)
 	}
-	worker := ingest.New(settings)
 	stopServing, err := w.serve(ctx, worker, settings.Log)
 	if err != nil {
 		return a.fail(exitUsage, err, "")
 	}
 	defer stopServing()
-	ctx, stop := a.untilSignal(ctx, time.Duration(c.Drain), settings.Log.Info)
+	defer w.serveOrders(ctx, worker, settings.Log)()
+	ctx, stop := a.onSignals(ctx, signals, time.Duration(c.Drain), worker.Drain, w.reopen, settings.Log)
 	defer stop()
 	o, err := worker.Run(ctx)
 	settings.Log.Info("ended", "events", o.Events, "findings", o.Findings, "chains_waiting", o.Waiting)
 	if c.Once && err == nil {
 		logWaiting(worker.Status(), settings.Log)
 	}
+	balance := logUnaccounted(worker.Unaccounted(), settings.Log)
 	switch {
 	case err != nil && !errors.Is(err, ingest.ErrHalt):
 		code := exitIncomplete
-		if o.Findings > 0 && c.Once {
+		if o.Findings > 0 && c.Once && balance {
 			code = exitFindings // what could not be listed does not hide a finding
 		}
 		return a.fail(code, err, hint(err))
+	case !balance:
+		return exitIncomplete
 	case o.Findings > 0 && (c.Once || err != nil):
 		return exitFindings
 	case o.Waiting > 0 && c.Once:
 		return exitIncomplete
+	}
+	if err := replayed(worker.Status(), settings, settings.Log); err != nil {
+		return a.fail(exitIncomplete, err, "the worker's findings and \"verifier verify\" say what is missing")
 	}
 	return exitOK
 }
@@ -86,6 +137,19 @@ func logWaiting(s ingest.Status, log *slog.Logger) {
 			log.Warn("chain waits", "account", c.Account, "region", c.Region, "trail", c.Trail, "error", c.LastError)
 		}
 	}
+}
+
+// logUnaccounted reports whether all accounts balance, and logs those that do not. A run
+// that has ended is not scraped.
+func logUnaccounted(differences map[string]int64, log *slog.Logger) (balance bool) {
+	balance = true
+	for _, kind := range slices.Sorted(maps.Keys(differences)) {
+		if n := differences[kind]; n != 0 {
+			balance = false
+			log.Error("unaccounted: the program lost, doubled or invented something", "kind", kind, "difference", n)
+		}
+	}
+	return balance
 }
 
 // sourcesReady tells a source that has not had its turn from one that fails.
@@ -105,11 +169,16 @@ func (w *wiring) serve(ctx context.Context, worker *ingest.Worker, log *slog.Log
 	if w.Listen == "" || w.Once && w.Listen == defaultListen {
 		return func() {}, nil
 	}
-	checks := []ops.Check{{Name: "sources", Run: sourcesReady(worker)}, {Name: "sinks", Run: worker.SinksReady}, {Name: "queues", Run: w.queuesReady}}
+	checks := []ops.Check{
+		{Name: "sources", Run: sourcesReady(worker)},
+		{Name: "sinks", Run: w.sinksReady},
+		{Name: "queues", Run: w.queuesReady},
+		{Name: "findings", Run: worker.FindingsReady},
+	}
 	showReady(w.registerer(), checks)
 	server, err := ops.Listen(ctx, ops.Config{
 		Addr: w.Listen, WebConfig: w.WebConfig, Registry: w.registry, Pprof: w.Pprof, Log: log,
-		Checks: checks, Status: func() any { return worker.Status() },
+		Checks: checks, Status: func() any { return w.status(worker) },
 	})
 	if err != nil {
 		return nil, err
@@ -148,11 +217,14 @@ type wiring struct {
 	client  *awsapi.Client // the first
 	clients map[awsapi.Role]*awsapi.Client
 	queues  []*queue.Queue
-	letters sink
+	letters sink.Sink
+	// reopeners are the sinks that SIGHUP concerns.
+	reopeners []reopener
 
-	registry    *prometheus.Registry
-	requests    *prometheus.CounterVec // of AWS; nil counts none
-	sinkMetrics *sinkMetrics
+	registry     *prometheus.Registry
+	requests     *prometheus.CounterVec // of AWS; nil counts none
+	sinkMetrics  *sinkMetrics
+	queueMetrics *queue.Metrics // nil without queues
 }
 
 func (w *wiring) close() {
@@ -164,22 +236,23 @@ func (w *wiring) close() {
 func (w *wiring) worker(ctx context.Context) (ingest.Config, error) {
 	c := ingest.Config{
 		Accounts: w.Account, Regions: w.Region, Trails: w.Trail, Grace: time.Duration(w.Grace), Poll: time.Duration(w.Poll),
-		Memory: int64(w.Memory), Concurrency: w.Concurrency, Raw: w.Format == "raw", Once: w.Once, Halt: w.OnFinding == "halt",
+		Memory: int64(w.Memory), Concurrency: w.Concurrency, Once: w.Once, Halt: w.OnFinding == "halt",
 		Now: w.now, Log: w.logger(w.config),
 	}
-	c.Metrics = ingest.NewMetrics(w.metrics())
+	c.Metrics = w.metrics()
 	var err error
 	if c.Since, err = when.Time(w.Since, w.now()); err != nil {
 		return c, fmt.Errorf("since: %w", err)
 	}
-	steps := []func(context.Context, *ingest.Config) error{w.sources, w.keys, w.nameOriginals, w.nameManagement, w.sinks, w.findings, w.store, w.openQueues}
+	steps := []func(context.Context, *ingest.Config) error{
+		w.sources, w.keys, w.nameOriginals, w.apart, w.nameManagement, w.sinks, w.findings, w.store, w.ended, w.openQueues,
+	}
 	for _, step := range steps {
 		if err := step(ctx, &c); err != nil {
 			return c, err
 		}
 	}
-	c.Findings, err = ingest.Dated(ctx, c.Findings, c.State, c.Metrics, c.Now)
-	return c, err
+	return c, nil
 }
 
 // registerer gives names the program's prefix.
@@ -191,9 +264,15 @@ func (w *wiring) registerer() prometheus.Registerer {
 // where the rest registers.
 func (w *wiring) metrics() prometheus.Registerer {
 	w.registry = prometheus.NewRegistry()
-	w.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	w.registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
 	r := w.registerer()
-	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "build_info", Help: "Always 1; the labels say what runs."}, []string{"version", "goversion"})
+	build := prometheus.NewGaugeVec(
+		prometheus.GaugeOpts{Name: "build_info", Help: "Always 1; the labels say what runs."},
+		[]string{"version", "goversion"},
+	)
 	build.WithLabelValues(programVersion(), runtime.Version()).Set(1)
 	w.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "aws_requests_total", Help: "Attempts of requests to AWS. The code is the HTTP status, or throttled, credentials, denied, canceled, none.",
@@ -264,7 +343,13 @@ func (w *wiring) nameOriginals(ctx context.Context, c *ingest.Config) error {
 	for i, s := range sources {
 		if s.IsAccessPoint() && s.Original == "" {
 			now := time.Now()
-			bucket, err := discover.LearnBucket(ctx, s, c.Sources[i].Objects, chain.NewKeyring(c.Keys, now, now, time.Now), now)
+			bucket, err := discover.LearnBucket(
+				ctx,
+				s,
+				c.Sources[i].Objects,
+				chain.NewKeyring(c.Keys, now, now, time.Now),
+				now,
+			)
 			if err != nil {
 				return fmt.Errorf("source: %w", err)
 			}
@@ -323,40 +408,100 @@ func (w *wiring) store(_ context.Context, c *ingest.Config) error {
 		}
 		return fmt.Errorf("state %q: not file:PATH", w.State)
 	}
-	f, err := state.OpenFile(path)
+	s, err := sqlite.Open(path)
 	if err != nil {
 		return err
 	}
-	w.closers = append(w.closers, f)
-	c.State = f
+	w.closers = append(w.closers, s)
+	c.State = s
 	return nil
 }
 
-// untilSignal returns a context that ends at SIGTERM or SIGINT. A second
-// signal, or the end of the drain time, ends the program at once.
-func (a *app) untilSignal(ctx context.Context, drain time.Duration, log func(string, ...any)) (context.Context, func()) {
+// addAccounts adds the accounts of queues and sinks to those of the worker.
+func (w *wiring) addAccounts(worker *ingest.Worker) {
+	if w.queueMetrics != nil {
+		worker.Account("messages", func() int64 { return w.queueMetrics.Account().Unaccounted() })
+	}
+	worker.Account("sinks", func() int64 { return w.sinkMetrics.set.Unaccounted(worker.Events) })
+}
+
+// ended reads the acknowledged ends of chains.
+func (w *wiring) ended(_ context.Context, c *ingest.Config) error {
+	if w.Ended == "" {
+		return nil
+	}
+	f, err := os.Open(w.Ended)
+	if err != nil {
+		return fmt.Errorf("ended: %w", err)
+	}
+	defer f.Close()
+	if c.Ended, err = ended.Parse(f); err != nil {
+		return fmt.Errorf("ended %s: %w", w.Ended, err)
+	}
+	return nil
+}
+
+// reopener is a sink that writes to a file which another program may have moved.
+type reopener interface{ Reopen() error }
+
+// reopen lets the file sinks go on in new files.
+func (w *wiring) reopen() error {
+	var errs []error
+	for _, r := range w.reopeners {
+		errs = append(errs, r.Reopen())
+	}
+	return errors.Join(errs...)
+}
+
+// onSignals acts on signals until stop is called. At SIGTERM or SIGINT the intake ends: the
+// digests in work may take as long as drain, and then the context that it returns ends. A
+// second signal ends the program at once, as does the first one after stop. At SIGHUP
+// files are opened anew.
+func (a *app) onSignals(
+	ctx context.Context,
+	signals chan os.Signal,
+	drain time.Duration,
+	endIntake func(),
+	reopen func() error,
+	log *slog.Logger,
+) (work context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	done := make(chan struct{})
 	go func() {
-		select {
-		case <-done:
-			return
-		case s := <-signals:
-			log("ending", "signal", s.String())
-			cancel()
-		}
-		select {
-		case <-done:
-		case <-signals:
-			os.Exit(exitIncomplete)
-		case <-time.After(drain):
-			os.Exit(exitIncomplete)
+		var over <-chan time.Time // when work must end
+		for ending := 0; ; {
+			select {
+			case <-done:
+				return
+			case <-over:
+				log.Warn("work in flight did not end in time: the next run repeats it", "drain", drain)
+				cancel()
+				over = time.After(cancelTime)
+				if ending++; ending > 2 {
+					os.Exit(exitIncomplete)
+				}
+			case s := <-signals:
+				switch {
+				case s == syscall.SIGHUP:
+					if err := reopen(); err != nil {
+						log.Error("files could not be opened anew", "error", err)
+					}
+					continue
+				case ending > 0:
+					os.Exit(exitIncomplete)
+				}
+				ending = 1
+				log.Info("ending", "signal", s.String())
+				endIntake()
+				over = time.After(drain)
+			}
 		}
 	}()
-	return ctx, func() { signal.Stop(signals); close(done); cancel() }
+	return ctx, func() { signal.Reset(os.Interrupt, syscall.SIGTERM); close(done); cancel() }
 }
+
+// cancelTime is how long cancelled work may take to return.
+const cancelTime = 5 * time.Second
 
 // release is set by the linker where there is no repository to ask, as in an
 // image.

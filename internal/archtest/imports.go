@@ -31,10 +31,15 @@ var internalImports = map[string][]string{
 	"internal/source":       {"internal/fetch"},
 	"internal/inflate":      {},
 	"internal/notify":       {},
-	"internal/provenance":   {},
+	"internal/sink":         {},
 	"internal/budget":       {},
 	"internal/when":         {},
-	"internal/disposition":  {"internal/fetch", "internal/inflate"},
+	"internal/failure":      {"internal/inflate"},
+	"internal/follow":       {"internal/failure"},
+	"internal/ledger":       {"internal/follow", "internal/state"},
+	"internal/findings":     {"internal/state"},
+	"internal/operate":      {"internal/follow", "internal/ledger", "internal/source"},
+	"internal/pipeline":     {"internal/budget", "internal/fetch", "internal/inflate", "internal/sink"},
 	"internal/queue":        {"internal/notify"},
 	"internal/fetch":        {"internal/inflate"},
 	"internal/report":       {},
@@ -43,12 +48,16 @@ var internalImports = map[string][]string{
 	"internal/prove":        {"internal/fetch"},
 	"internal/verify":       {"internal/discover", "internal/ended", "internal/fetch", "internal/inflate", "internal/prove", "internal/report", "internal/source"},
 	"internal/validatelogs": {"internal/discover", "internal/fetch", "internal/inflate", "internal/prove", "internal/source"},
-	"internal/ingest":       {"internal/budget", "internal/discover", "internal/disposition", "internal/fetch", "internal/inflate", "internal/prove", "internal/provenance", "internal/source"},
+	"internal/ingest": {
+		"internal/discover", "internal/ended", "internal/failure", "internal/fetch", "internal/findings", "internal/follow",
+		"internal/ledger", "internal/notify", "internal/operate", "internal/pipeline", "internal/sink", "internal/source", "internal/state",
+	},
 }
 
 const (
 	awsSDK = "github.com/aws/"
 	jsonV2 = "github.com/go-json-experiment/json"
+	sqlite = "modernc.org/sqlite"
 )
 
 // outside are the standard packages through which a program touches the world.
@@ -116,7 +125,8 @@ func (t *Tree) importFaults(f File, p string) (why []string) {
 	add(isOwn && isSupport(own), "test support in a program")
 	add(isOwn && within(own, "cmd"), "a program is no library")
 	if within(dir, adapters...) {
-		add(isOwn && !within(own, "pkg", "internal/durable", dir), "an adapter knows pkg alone")
+		above := path.Dir(dir) // declares the interface of those below it
+		add(isOwn && !within(own, "pkg", "internal/durable", dir) && own != above, "an adapter knows pkg alone")
 	} else if within(dir, "internal") {
 		may, known := internalImports[dir] // an unknown one is told of by places
 		add(known && isOwn && within(own, "internal") && !slices.Contains(may, own), "against the direction of the design")
@@ -212,6 +222,8 @@ func (t *Tree) linked() (bad []string) {
 				bad = append(bad, fmt.Sprintf("%s links %s: test support in a program", program, p))
 			case program == "cmd/verifier" && strings.HasPrefix(p, "github.com/prometheus/"):
 				bad = append(bad, fmt.Sprintf("%s links %s: a one-shot command exports no metrics", program, p))
+			case program == "cmd/verifier" && within(p, sqlite):
+				bad = append(bad, fmt.Sprintf("%s links %s: a one-shot command keeps no state", program, p))
 			}
 		}
 	}

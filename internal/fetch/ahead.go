@@ -6,9 +6,9 @@ import (
 )
 
 // Ahead calls get for the items, up to n at once (one where n is less), and
-// yields the results in the items' order. A place becomes free only when its
-// result is taken, so a slow consumer holds the fetching back. When the consumer
-// stops, calls under way are cancelled and waited for.
+// yields the results in the items' order. A result that is not taken counts as a call, so
+// a slow consumer slows the fetching. When the consumer stops, Ahead cancels the calls
+// that run and waits for them.
 func Ahead[T, R any](ctx context.Context, n int, items iter.Seq[T], get func(context.Context, T) R) iter.Seq2[T, R] {
 	return func(yield func(T, R) bool) {
 		c := Begin(ctx, n, items, get)
@@ -19,7 +19,7 @@ func Ahead[T, R any](ctx context.Context, n int, items iter.Seq[T], get func(con
 }
 
 // Calls are those of Ahead, for a consumer that has other work while the next
-// result is not there. It is one goroutine's.
+// result is not there. One goroutine uses it.
 type Calls[T, R any] struct {
 	ctx     context.Context
 	cancel  func()
@@ -36,16 +36,16 @@ type call[T, R any] struct {
 	result chan R
 }
 
-// Begin begins what Ahead does with the first Next; End must follow.
+// Begin returns the calls of Ahead. The first Next begins them. The caller must call End.
 func Begin[T, R any](ctx context.Context, n int, items iter.Seq[T], get func(context.Context, T) R) *Calls[T, R] {
-	c := &Calls[T, R]{get: get, most: max(n, 1), workers: NewWorkers(n)} // with no place at all nothing would be read, and silently
+	c := &Calls[T, R]{get: get, most: max(n, 1), workers: NewWorkers(n)}
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	c.next, c.stop = iter.Pull(items)
 	return c
 }
 
-// Next waits for the next result; false after the last. It frees the place of
-// the one before.
+// Next waits for the next result. It returns false after the last. A further call begins
+// for each result that is taken.
 func (c *Calls[T, R]) Next() (item T, result R, ok bool) {
 	for len(c.queue) < c.most {
 		item, ok := c.next()
@@ -67,7 +67,7 @@ func (c *Calls[T, R]) Next() (item T, result R, ok bool) {
 // Ready reports whether Next would not wait.
 func (c *Calls[T, R]) Ready() bool { return len(c.queue) > 0 && len(c.queue[0].result) > 0 }
 
-// End cancels the calls under way and waits for them.
+// End cancels the calls that run and waits for them.
 func (c *Calls[T, R]) End() {
 	c.cancel()
 	c.stop()

@@ -37,19 +37,18 @@ func TestAheadKeepsTheOrder(t *testing.T) {
 			}
 			want := slices.Collect(upTo(20))
 			if !slices.Equal(items, want) {
-				t.Errorf("%d places: items %v", n, items)
+				t.Errorf("%d at once: items %v", n, items)
 			}
 			for i, r := range results {
 				if r != i*i {
-					t.Errorf("%d places: result %d is %d", n, i, r)
+					t.Errorf("%d at once: result %d is %d", n, i, r)
 				}
 			}
 		})
 	}
 }
 
-// A result that nobody took yet holds its place: a slow consumer is not run
-// away from.
+// A result that is not taken counts as a call, so a slow consumer slows the calls.
 func TestAheadIsBounded(t *testing.T) {
 	for _, n := range []int{1, 2, 5} {
 		synctest.Test(t, func(t *testing.T) {
@@ -66,15 +65,15 @@ func TestAheadIsBounded(t *testing.T) {
 			for range fetch.Ahead(t.Context(), n, items, func(context.Context, int) bool { started.Add(1); return true }) {
 				synctest.Wait() // all that may run has run
 				if got, want := started.Load(), min(taken+int64(n), 30); got != want {
-					t.Fatalf("%d places, %d taken: %d started, want %d", n, taken, got, want)
+					t.Fatalf("%d at once, %d taken: %d started, want %d", n, taken, got, want)
 				}
 				if p := pulled.Load(); p > started.Load()+1 {
-					t.Fatalf("%d places: %d items drawn for %d calls", n, p, started.Load())
+					t.Fatalf("%d at once: %d items drawn for %d calls", n, p, started.Load())
 				}
 				taken++
 			}
 			if taken != 30 {
-				t.Errorf("%d places: %d results", n, taken)
+				t.Errorf("%d at once: %d results", n, taken)
 			}
 		})
 	}
@@ -144,4 +143,30 @@ func TestAheadOfNothing(t *testing.T) {
 	for range fetch.Ahead(t.Context(), 3, upTo(0), func(context.Context, int) bool { return true }) {
 		t.Error("a result of no item")
 	}
+}
+
+// Ready says whether Next would wait.
+func TestReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := fetch.Begin(t.Context(), 2, upTo(3), func(_ context.Context, i int) int {
+			time.Sleep(time.Second)
+			return i
+		})
+		defer calls.End()
+		if calls.Ready() {
+			t.Error("ready before the first call")
+		}
+		for want := range 3 {
+			if _, got, ok := calls.Next(); !ok || got != want {
+				t.Errorf("got %d, %t, want %d", got, ok, want)
+			}
+			synctest.Wait()
+			if isReady := calls.Ready(); isReady != (want == 0) { // the second call began with the first
+				t.Errorf("after result %d: ready %t", want, isReady)
+			}
+		}
+		if _, _, ok := calls.Next(); ok || calls.Ready() {
+			t.Error("a result after the last")
+		}
+	})
 }

@@ -61,8 +61,8 @@ func TestLog(t *testing.T) {
 	}
 }
 
-// Every way in which an object can be bad or out of reach: a fact says what is
-// wrong with it, a reason why it could not be looked at, never both.
+// Whatever is wrong with an object, the error is either a fact about it or a reason why it
+// was not read, never both.
 func TestFactsAndReasons(t *testing.T) {
 	boom := errors.New("connection reset")
 	fails := func(err error) func(hour, trail.Object) {
@@ -110,19 +110,32 @@ func TestFactsAndReasons(t *testing.T) {
 				f := fetch.New(h, 1)
 				file, err := f.Digest(t.Context(), h.digest)
 				check(t, err, tt.digest, tt.reason)
-				if (file.Digest != nil) != (err == nil || errors.Is(err, inflate.ErrTrailing) || errors.Is(err, inflate.ErrChecksum)) || file.Body != nil && err == nil {
+				if (file.Digest != nil) != (err == nil || errors.Is(err, inflate.ErrTrailing) || errors.Is(err, inflate.ErrChecksum)) ||
+					file.Body != nil && err == nil {
 					t.Errorf("digest: %+v beside %v", file, err)
 				}
 				_, err = f.Log(t.Context(), h.log)
 				check(t, err, tt.log, tt.reason)
 				f = fetch.New(h, 4)
-				f.Early = f.Ask(t.Context(), h.log.Location())
-				_, err = f.Log(t.Context(), h.log)
+				err = readEarly(f, f.Request(t.Context(), h.log.Location()), h.log)
 				check(t, err, tt.log, tt.reason)
 				f.Wait()
 			})
 		})
 	}
+}
+
+// readEarly reads a log file whose request was sent before, and compares its hash.
+func readEarly(f *fetch.Fetcher, early *fetch.Request, l digest.Log) error {
+	return readEarlyBy(context.Background(), f, early, l)
+}
+
+func readEarlyBy(ctx context.Context, f *fetch.Fetcher, early *fetch.Request, l digest.Log) error {
+	got, err := f.ReadLog(ctx, l.Location(), fetch.LogRead{Early: early, MaxInflated: f.MaxLog})
+	if err != nil {
+		return err
+	}
+	return l.Check(got.Sum)
 }
 
 func check(t *testing.T, err, want error, reason finding.Reason) {
@@ -145,7 +158,8 @@ func TestDigestKeepsWhatItCouldRead(t *testing.T) {
 	h := newHour(t)
 	h.Edit(h.digest.Bucket, h.digest.Key, func(s *testtrail.Stored) { s.Body = testtrail.Gzip([]byte("{}")) })
 	f, err := fetch.New(h, 1).Digest(t.Context(), h.digest)
-	if !errors.Is(err, digest.ErrFormat) || string(f.Body) != "{}" || f.Meta[digest.MetaSignature] == "" || f.Digest != nil {
+	if !errors.Is(err, digest.ErrFormat) || string(f.Body) != "{}" || f.Meta[digest.MetaSignature] == "" ||
+		f.Digest != nil {
 		t.Errorf("no digest: got %+v, %v", f, err)
 	}
 	h.Edit(h.digest.Bucket, h.digest.Key, func(s *testtrail.Stored) { s.Body = []byte("text") })
@@ -181,7 +195,7 @@ func TestPlainFiles(t *testing.T) {
 	}
 }
 
-// A body that breaks off is read again, with pauses; nothing else is.
+// A body that breaks off is read again, after a pause. Nothing else is.
 func TestBodyRetry(t *testing.T) {
 	boom := errors.New("connection reset")
 	for _, tt := range []struct {
@@ -237,7 +251,7 @@ func TestCancellation(t *testing.T) {
 		h.Fail(h.digest.Bucket, h.digest.Key, &testtrail.Fault{Err: errors.New("connection reset"), Cut: 10})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 3)
-		go func() { _, err := f.Log(ctx, h.log); done <- err }() // takes the only place
+		go func() { _, err := f.Log(ctx, h.log); done <- err }() // the only read
 		synctest.Wait()
 		go func() { _, err := f.Digest(ctx, h.digest); done <- err }() // waits for it
 		synctest.Wait()

@@ -15,22 +15,21 @@ import (
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// Candidates are the files that can be one digest file, as they were read ahead.
+// Candidates are the files that can be one digest file, as they were prefetched.
 // Large ones were not read to their end: Take reads them.
 type Candidates []candidate
 
 type candidate struct {
-	found chain.Found
-	large bool
+	found    chain.Found
+	deferred bool // it is large
 }
 
-// ReadAhead reads the files at the given places, of which each can be the same
-// digest file, before their turn. It leaves out places where no file is, but
-// returns at least one candidate.
+// ReadAhead prefetches the files at the given places, each of which can be the same
+// digest file. It leaves out places without a file, but returns at least one candidate.
 func (f *Fetcher) ReadAhead(ctx context.Context, places []trail.Object) Candidates {
 	var all Candidates
 	for i, at := range places {
-		file, large, err := f.DigestAhead(ctx, at)
+		file, deferred, err := f.PrefetchDigest(ctx, at)
 		absent := errors.Is(err, fs.ErrNotExist)
 		if absent && (i > 0 || len(all) > 0) {
 			continue
@@ -38,23 +37,23 @@ func (f *Fetcher) ReadAhead(ctx context.Context, places []trail.Object) Candidat
 		if len(all) == 1 && errors.Is(all[0].found.Err, fs.ErrNotExist) {
 			all = all[:0]
 		}
-		all = append(all, candidate{chain.Found{At: at, File: file.Evidence(), Err: err}, large})
+		all = append(all, candidate{chain.Found{At: at, File: file.Evidence(), Err: err}, deferred})
 	}
 	return all
 }
 
-// Take returns the candidates when their turn has come. At most one large digest
-// is held at once: its Release must be called. Of a second large one only the
-// hash is read.
+// Take returns the candidates, and reads the large ones, when they are needed. At most one
+// large digest is in memory at once: its Release must be called. Of a second large one
+// Take reads only the hash.
 func (f *Fetcher) Take(ctx context.Context, all Candidates) []chain.Found {
 	found := make([]chain.Found, len(all))
-	held := false
+	hasLarge := false
 	for i, c := range all {
 		switch {
-		case !c.large:
-		case !held:
-			held = true
-			file, release, err := f.Turn(ctx, c.found.At)
+		case !c.deferred:
+		case !hasLarge:
+			hasLarge = true
+			file, release, err := f.ReadLarge(ctx, c.found.At)
 			c.found = chain.Found{At: c.found.At, File: file.Evidence(), Err: err, Release: release}
 		default:
 			sum, err := f.HashDigest(ctx, c.found.At)
@@ -68,8 +67,8 @@ func (f *Fetcher) Take(ctx context.Context, all Candidates) []chain.Found {
 	return found
 }
 
-// HashDigest hashes the inflated bytes of a digest file of any size, and holds
-// none of them.
+// HashDigest returns the hash of the inflated bytes of a digest file of any size. It does
+// not keep the bytes.
 func (f *Fetcher) HashDigest(ctx context.Context, o trail.Object) (sum digest.Sum, err error) {
 	err = f.read(ctx, o, func(r io.Reader, _ metadata) (err error) {
 		sum, _, err = inflate.Copy(nil, r, inflate.Options{Limit: f.MaxLog, Plain: f.Plain})
@@ -83,17 +82,17 @@ func (f File) Evidence() chain.File {
 	return chain.File{Digest: f.Digest, Sum: f.Sum, Hashed: f.Hashed, Meta: f.Meta, MetaErr: f.MetaErr}
 }
 
-// IsAbsent reports whether no file is there.
+// IsAbsent reports whether all places are without a file.
 func (all Candidates) IsAbsent() bool {
 	return len(all) > 0 && errors.Is(all[0].found.Err, fs.ErrNotExist)
 }
 
 // IsLarge reports whether some file is large: Take reads it.
 func (all Candidates) IsLarge() bool {
-	return slices.ContainsFunc(all, func(c candidate) bool { return c.large })
+	return slices.ContainsFunc(all, func(c candidate) bool { return c.deferred })
 }
 
-// Found returns the files as they were read ahead.
+// Found returns the files as they were prefetched.
 func (all Candidates) Found() []chain.Found {
 	found := make([]chain.Found, len(all))
 	for i, c := range all {

@@ -10,15 +10,15 @@ import (
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// smallDigest is the most inflated bytes of a digest that is read ahead. It is
-// that of about a thousand log files an hour, so hardly any is larger, but
-// whoever may write to the bucket can plant thousands that are: many wait in
-// memory for their turn, and only one of the large ones may.
+// smallDigest is the most inflated bytes of a digest that is prefetched. A digest with about
+// a thousand log files has as many, so hardly any is larger. But anyone who may write to
+// the bucket can plant thousands that are. Many digests wait in memory to be judged, and
+// only one of the large ones may.
 const smallDigest = 512 << 10
 
-// DigestAhead is Digest for a digest whose turn has not come. A large one is
-// not read to its end: later is then true, and Turn reads it.
-func (f *Fetcher) DigestAhead(ctx context.Context, o trail.Object) (file File, later bool, err error) {
+// PrefetchDigest is Digest for a digest that is needed later. It does not read a large one
+// to its end: deferred is then true, and ReadLarge reads it.
+func (f *Fetcher) PrefetchDigest(ctx context.Context, o trail.Object) (file File, deferred bool, err error) {
 	file, err = f.digest(ctx, o, min(smallDigest, f.MaxDigest), 0)
 	if errors.Is(err, inflate.ErrTooLarge) && f.MaxDigest > smallDigest {
 		return File{}, true, nil
@@ -26,9 +26,10 @@ func (f *Fetcher) DigestAhead(ctx context.Context, o trail.Object) (file File, l
 	return file, false, err
 }
 
-// Turn reads a large digest whose turn has come. At most one is held at once:
-// the caller calls done when it has let go of it.
-func (f *Fetcher) Turn(ctx context.Context, o trail.Object) (file File, done func(), err error) {
+// ReadLarge reads a large digest that is needed now. At most one is in memory at once, so
+// ReadLarge waits for the one before. The caller calls release when it does not use the
+// digest any more.
+func (f *Fetcher) ReadLarge(ctx context.Context, o trail.Object) (file File, release func(), err error) {
 	select {
 	case f.large <- struct{}{}:
 	case <-ctx.Done():
@@ -38,9 +39,8 @@ func (f *Fetcher) Turn(ctx context.Context, o trail.Object) (file File, done fun
 	return file, func() { <-f.large }, err
 }
 
-// largeDigest parses a digest while it is inflated, so that only what it says
-// comes to lie in memory and a bomb costs none. One that is no digest is read
-// again, for its bytes.
+// largeDigest parses a digest while it is inflated. So only what it says is in memory, and
+// a bomb is not. A file that is not a digest is read again, for its bytes.
 func (f *Fetcher) largeDigest(ctx context.Context, o trail.Object) (file File, err error) {
 	var (
 		size int64

@@ -13,6 +13,14 @@ import (
 	"github.com/trailseal/trailseal/pkg/digest"
 )
 
+// busyDigest delivers the digest of an hour with 4,000 log files.
+func busyDigest(h hour) *testtrail.Issued {
+	midnight := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	c := h.World.Trail(testtrail.Options{Name: "busy"}).Chain("111122223333", "us-east-1", midnight)
+	_, entry := c.Deliver(c.Now(), h.Log(1))
+	return c.Reissue(0, func(d *testtrail.Doc) { d.Logs = slices.Repeat([]testtrail.DocLog{entry}, 4000) })
+}
+
 // What a large digest says does not depend on how it is read, and neither does
 // what is wrong with it.
 func TestLargeDigest(t *testing.T) {
@@ -36,9 +44,7 @@ func TestLargeDigest(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHour(t)
-			chain := h.World.Trail(testtrail.Options{Name: "busy"}).Chain("111122223333", "us-east-1", time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC))
-			_, entry := chain.Deliver(chain.Now(), h.Log(1))
-			d := chain.Reissue(0, func(d *testtrail.Doc) { d.Logs = slices.Repeat([]testtrail.DocLog{entry}, 4000) })
+			d := busyDigest(h)
 			inflated := d.Body
 			if c.change != nil {
 				h.Edit(d.Bucket, d.Key, func(s *testtrail.Stored) {
@@ -51,23 +57,27 @@ func TestLargeDigest(t *testing.T) {
 				f.MaxDigest = c.max
 			}
 			h.digest.Key = d.Key
-			if _, later, err := f.DigestAhead(t.Context(), h.digest); !later || err != nil {
-				t.Errorf("ahead: later %t, %v", later, err)
+			if _, deferred, err := f.PrefetchDigest(t.Context(), h.digest); !deferred || err != nil {
+				t.Errorf("ahead: deferred %t, %v", deferred, err)
 			}
-			for range 2 { // its turn comes again
-				got, done, err := f.Turn(t.Context(), h.digest)
-				done()
-				if !errors.Is(err, c.want) || (got.Body != nil) != c.body || (got.Digest != nil) != (c.want == nil || c.want == inflate.ErrTrailing) || got.Meta[digest.MetaSignature] == "" {
+			for range 2 { // it can be read again
+				got, release, err := f.ReadLarge(t.Context(), h.digest)
+				release()
+				if !errors.Is(err, c.want) || (got.Body != nil) != c.body ||
+					(got.Digest != nil) != (c.want == nil || c.want == inflate.ErrTrailing) ||
+					got.Meta[digest.MetaSignature] == "" {
 					t.Fatalf("%v, digest %t, body of %d, metadata %v", err, got.Digest != nil, len(got.Body), got.Meta)
 				}
 				if c.body && !bytes.Equal(got.Body, inflated) {
 					t.Error("the body is another")
 				}
-				if want, _ := digest.Parse(inflated); c.want == nil && (got.Digest.Sum != want.Sum || len(got.Digest.Logs) != 4000) {
+				if want, _ := digest.Parse(inflated); c.want == nil &&
+					(got.Digest.Sum != want.Sum || len(got.Digest.Logs) != 4000) {
 					t.Errorf("sum %s, %d logs", got.Digest.Sum, len(got.Digest.Logs))
 				}
 			}
-			if got, err := f.Digest(t.Context(), h.digest); !errors.Is(err, c.want) || (got.Digest != nil) != (c.want == nil || c.want == inflate.ErrTrailing) {
+			if got, err := f.Digest(t.Context(), h.digest); !errors.Is(err, c.want) ||
+				(got.Digest != nil) != (c.want == nil || c.want == inflate.ErrTrailing) {
 				t.Errorf("Digest: %v", err)
 			}
 		})

@@ -34,14 +34,19 @@ func TestMetadataCannotBeRead(t *testing.T) {
 			h := newHour(t)
 			l := h.log.Location()
 			if tt.content != "" {
-				h.Edit(h.digest.Bucket, h.digest.Key, func(s *testtrail.Stored) { s.Body = testtrail.Gzip([]byte(tt.content)) })
+				h.Edit(
+					h.digest.Bucket,
+					h.digest.Key,
+					func(s *testtrail.Stored) { s.Body = testtrail.Gzip([]byte(tt.content)) },
+				)
 				h.Edit(l.Bucket, l.Key, func(s *testtrail.Stored) { s.Body = testtrail.Gzip([]byte(tt.content)) })
 			}
 			c := &closing{Objects: h, metaErr: tt.metaErr}
 			f := fetch.New(c, 1)
 			expect := func(what string, file fetch.File, err error) {
 				t.Helper()
-				if !errors.Is(err, tt.digest) || err == nil != (tt.digest == nil) || (file.Digest != nil) != (tt.digest == nil) {
+				if !errors.Is(err, tt.digest) || err == nil != (tt.digest == nil) ||
+					(file.Digest != nil) != (tt.digest == nil) {
 					t.Errorf("%s: %v, %v", what, file.Digest, err)
 				}
 				if file.MetaErr != tt.metaErr || (file.Meta == nil) != (tt.metaErr != nil) {
@@ -50,22 +55,22 @@ func TestMetadataCannotBeRead(t *testing.T) {
 			}
 			file, err := f.Digest(t.Context(), h.digest)
 			expect("digest", file, err)
-			file, done, err := f.Turn(t.Context(), h.digest)
-			done()
+			file, release, err := f.ReadLarge(t.Context(), h.digest)
+			release()
 			expect("large digest", file, err)
-			early := *f
-			early.Early = f.Ask(t.Context(), h.digest)
-			file, err = early.Digest(t.Context(), h.digest)
-			expect("early digest", file, err)
-			f.Ask(t.Context(), h.digest).Drop()
+			if err := readEarly(f, f.Request(t.Context(), l), h.log); !errors.Is(err, tt.log) {
+				t.Errorf("early log: %v", err)
+			}
+			f.Request(t.Context(), l).Drop()
 
 			var copied bytes.Buffer
-			if _, err := f.CopyLog(t.Context(), func() io.Writer { return &copied }, h.log); !errors.Is(err, tt.log) || copied.Len() == 0 {
+			if _, err := f.CopyLog(t.Context(), func() io.Writer { return &copied }, h.log); !errors.Is(err, tt.log) ||
+				copied.Len() == 0 {
 				t.Errorf("log: %v, %d bytes", err, copied.Len())
 			}
 			stored, _ := h.Stored(l.Bucket, l.Key)
-			held, err := f.Stored(t.Context(), l, 1<<20)
-			if got, _ := io.ReadAll(held.Reader()); err != nil || !bytes.Equal(got, stored.Body) {
+			chunks, err := f.Stored(t.Context(), l, fetch.StoredRead{Max: 1 << 20})
+			if got, _ := io.ReadAll(chunks.Reader()); err != nil || !bytes.Equal(got, stored.Body) {
 				t.Errorf("stored: %d bytes, %v", len(got), err)
 			}
 			f.Wait()

@@ -1,8 +1,17 @@
 // Package fetch reads digest files and log files from a bucket: get, inflate,
-// hash, parse, as one step whose result is either proven bytes, a fact about
+// hash, parse, as one step whose result is either hashed bytes, a fact about
 // bad bytes, or a reason why they could not be read. Both programs fetch
 // through it. It never verifies a signature and never decides what a fact
 // means for the chain.
+//
+//	seam.go     what it reads from
+//	fetch.go    one read: open, use the body, and again where the body breaks off
+//	slot.go     how many reads make progress at once
+//	request.go  a read whose request is sent early
+//	digest.go   a digest file; large.go: one that is too large to be prefetched
+//	found.go    the files of a copy that can be one digest file
+//	log.go      a log file; stored.go: its stored bytes
+//	ahead.go    calls in order, some ahead; workers.go: their goroutines
 package fetch
 
 import (
@@ -15,7 +24,7 @@ import (
 
 // Objects reads buckets. It is safe for concurrent use and retries transient
 // errors itself. Errors wrap fs.ErrNotExist, fs.ErrPermission or one of
-// trail's errors where these are the cause; any other error is the network's.
+// finding's errors where these are the cause; any other error is the network's.
 type Objects interface {
 	// List yields the objects whose key begins with prefix and sorts after
 	// after, in byte order of the keys. It yields one error at most, as the

@@ -13,8 +13,8 @@ import (
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// Stored bytes come back as they are, whatever their number; a body that
-// breaks off is read again from its start or is an error, never a shorter body.
+// Stored bytes come back as they are, whatever their number. A body that breaks off is read
+// again from its start or is an error, and never a shorter body.
 func TestStored(t *testing.T) {
 	boom := errors.New("connection reset")
 	for _, size := range []int{0, 1, 1<<20 - 1, 1 << 20, 1<<20 + 1, 3<<20 + 5} {
@@ -28,7 +28,7 @@ func TestStored(t *testing.T) {
 					w.Fail("b", "k", &fault)
 				}
 				o := trail.Object{Bucket: "b", Key: "k"}
-				h, err := fetch.New(w, 1).Stored(t.Context(), o, 3<<20+5)
+				h, err := fetch.New(w, 1).Stored(t.Context(), o, fetch.StoredRead{Max: 3<<20 + 5})
 				if fault.Err != nil && always {
 					if !errors.Is(err, fault.Err) {
 						t.Errorf("%d bytes, %+v: error %v", size, fault, err)
@@ -41,7 +41,10 @@ func TestStored(t *testing.T) {
 					}
 				}
 				if size > 0 {
-					if _, err := fetch.New(w, 1).Stored(t.Context(), o, int64(size-1)); !errors.Is(err, inflate.ErrTooLarge) {
+					if _, err := fetch.New(w, 1).Stored(t.Context(), o, fetch.StoredRead{Max: int64(size - 1)}); !errors.Is(
+						err,
+						inflate.ErrTooLarge,
+					) {
 						t.Errorf("%d bytes, one less allowed: %v", size, err)
 					}
 				}

@@ -25,7 +25,8 @@ func TestWorkers(t *testing.T) {
 			}
 			w.Wait()
 			want := int64(max(n, 1))
-			if took := time.Since(began); done.Load() != 12 || most.Load() != want || took != time.Duration(12/want)*time.Second {
+			if took := time.Since(began); done.Load() != 12 || most.Load() != want ||
+				took != time.Duration(12/want)*time.Second {
 				t.Errorf("%d workers: %d calls, %d at once, %s", n, done.Load(), most.Load(), took)
 			}
 		})

@@ -148,7 +148,7 @@ func TestReplicatedLate(t *testing.T) {
 		stored, _ := s.Stored(o.Bucket, o.Key)
 		s.Delete(o.Bucket, o.Key)
 		s.cfg.Once, s.cfg.Grace = false, 5*time.Hour
-		s.cfg.Metrics = ingest.NewMetrics(prometheus.NewRegistry())
+		s.cfg.Metrics = prometheus.NewRegistry()
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() {
@@ -188,7 +188,7 @@ func TestReplicatedBeforeAGap(t *testing.T) {
 	end := s.c.Now()
 	s.cfg.Now = func() time.Time { return end.Add(time.Duration(passed.Load())) }
 	s.cfg.Once, s.cfg.Grace = false, 5*time.Hour
-	s.cfg.Metrics = ingest.NewMetrics(prometheus.NewRegistry())
+	s.cfg.Metrics = prometheus.NewRegistry()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() {
@@ -216,7 +216,7 @@ func TestReplicatedBeforeAGap(t *testing.T) {
 }
 
 // len returns how many events are there.
-func (s *sink) len() int {
+func (s *sinks) len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.lines)

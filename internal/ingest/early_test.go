@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trailseal/trailseal/internal/ingest"
+	"github.com/trailseal/trailseal/internal/sink"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
@@ -56,14 +57,15 @@ func (s *site) logs(n int) (bodies [][]byte) {
 // forever runs a site that does not end by itself until ctx ends.
 func (s *site) forever(ctx context.Context) {
 	s.cfg.Once, s.cfg.Poll = false, time.Hour
-	s.cfg.Metrics = ingest.NewMetrics(prometheus.NewRegistry())
+	s.cfg.Metrics = prometheus.NewRegistry()
 	_, _ = ingest.Run(ctx, s.cfg)
 }
 
 // sinkFunc is a sink.
-type sinkFunc func(ctx context.Context, b trail.Batch) error
+type sinkFunc func(ctx context.Context, b sink.Batch) error
 
-func (f sinkFunc) Emit(ctx context.Context, b trail.Batch) error { return f(ctx, b) }
+func (f sinkFunc) Emit(ctx context.Context, b sink.Batch) error { return f(ctx, b) }
+func (sinkFunc) Flush(context.Context) error                    { return nil }
 
 // Digests of a chain are dealt with one after the other; the latency of what
 // they list is waited for side by side, by as many as may be in flight.
@@ -159,7 +161,7 @@ func TestChainThatStandsHoldsNoPlaces(t *testing.T) {
 		defer cancel()
 		var mu sync.Mutex
 		taken := 0
-		s.cfg.Sink = sinkFunc(func(_ context.Context, b trail.Batch) error {
+		s.cfg.Sink = sinkFunc(func(_ context.Context, b sink.Batch) error {
 			if strings.Contains(b.Log.Key, account) {
 				return errors.New("not now")
 			}
@@ -187,10 +189,10 @@ func TestSlowSinkAsksForLittle(t *testing.T) {
 			s.c.Hour(s.logs(logs)...)
 		}
 		s.Latency, s.cfg.Concurrency = 30*time.Millisecond, 160
-		sink := s.cfg.Sink
-		s.cfg.Sink = sinkFunc(func(ctx context.Context, b trail.Batch) error {
+		next := s.cfg.Sink
+		s.cfg.Sink = sinkFunc(func(ctx context.Context, b sink.Batch) error {
 			time.Sleep(12 * time.Second)
-			return sink.Emit(ctx, b)
+			return next.Emit(ctx, b)
 		})
 		g := s.count()
 		s.run(t)
@@ -212,12 +214,12 @@ func TestSlowDigestHoldsUpNone(t *testing.T) {
 		s.Fail(bucket, s.c.Issued[12].Key, &testtrail.Fault{Delay: 10 * time.Minute})
 		began := time.Now()
 		var first atomic.Int64 // when something before it came out
-		sink := s.cfg.Sink
-		s.cfg.Sink = sinkFunc(func(ctx context.Context, b trail.Batch) error {
+		next := s.cfg.Sink
+		s.cfg.Sink = sinkFunc(func(ctx context.Context, b sink.Batch) error {
 			if b.Log.Key == s.c.Issued[10].Logs[0].Key {
 				first.Store(int64(time.Since(began)))
 			}
-			return sink.Emit(ctx, b)
+			return next.Emit(ctx, b)
 		})
 		s.run(t)
 		if took := time.Duration(first.Load()); took == 0 || took > time.Minute {
@@ -269,7 +271,7 @@ func TestSlowSinksHoldLittle(t *testing.T) {
 			}
 			s.cfg.Concurrency = 160
 			var now, most atomic.Int64
-			s.cfg.Sink = sinkFunc(func(context.Context, trail.Batch) error {
+			s.cfg.Sink = sinkFunc(func(context.Context, sink.Batch) error {
 				n := now.Add(1)
 				defer now.Add(-1)
 				for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
@@ -297,7 +299,7 @@ func TestSlowDigestsOfOneChain(t *testing.T) {
 		s.Latency, s.cfg.Concurrency = 30*time.Millisecond, 8
 		began, last := time.Now(), time.Duration(0)
 		var mu sync.Mutex
-		s.cfg.Sink = sinkFunc(func(ctx context.Context, b trail.Batch) error {
+		s.cfg.Sink = sinkFunc(func(ctx context.Context, b sink.Batch) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if strings.Contains(b.Log.Key, other) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"maps"
 	"slices"
@@ -18,6 +19,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trailseal/trailseal/internal/ingest"
+	"github.com/trailseal/trailseal/internal/ledger"
+	"github.com/trailseal/trailseal/internal/sink"
 	"github.com/trailseal/trailseal/internal/state"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/pkg/digest"
@@ -139,29 +142,42 @@ func (w struckWorld) PublicKeys(ctx context.Context, region string, from, to tim
 }
 
 type struckState struct {
-	ingest.State
+	state.Store
 	f *fault
 }
 
-func (s struckState) Load(ctx context.Context, name string) (b []byte, err error) {
-	err = s.f.do(ctx, "Load", func() (err error) {
-		b, err = s.State.Load(ctx, name)
+func (s struckState) Get(ctx context.Context, name string) (v state.Value, err error) {
+	err = s.f.do(ctx, "Get head", func() (err error) {
+		if v, err = s.Store.Get(ctx, name); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		return err
 	})
-	return b, err
+	if err == nil && v.Version == "" {
+		err = fs.ErrNotExist
+	}
+	return v, err
 }
 
-func (s struckState) Replace(ctx context.Context, name string, old, new []byte) error {
-	return s.f.do(ctx, "Replace", func() error { return s.State.Replace(ctx, name, old, new) })
+func (s struckState) Put(ctx context.Context, name string, value []byte, prev state.Version) (v state.Version, err error) {
+	err = s.f.do(ctx, "Put", func() (err error) {
+		v, err = s.Store.Put(ctx, name, value, prev)
+		return err
+	})
+	return v, err
 }
 
 type struckSink struct {
-	*sink
+	*sinks
 	f *fault
 }
 
-func (s struckSink) Emit(ctx context.Context, b trail.Batch) error {
-	return s.f.do(ctx, "Emit", func() error { return s.sink.Emit(ctx, b) })
+func (s struckSink) Emit(ctx context.Context, b sink.Batch) error {
+	return s.f.do(ctx, "Emit", func() error { return s.sinks.Emit(ctx, b) })
+}
+
+func (s struckSink) Flush(ctx context.Context) error {
+	return s.f.do(ctx, "Flush", func() error { return s.sinks.Flush(ctx) })
 }
 
 type struckFindings struct {
@@ -193,7 +209,7 @@ func newFaultSite(t *testing.T) *faultSite {
 // Runs only read the world.
 func (s *faultSite) fresh() *faultSite {
 	site := *s.site
-	site.sink, site.found = &sink{lines: map[string]string{}, counts: map[string]int{}}, &findings{}
+	site.sink, site.found = &sinks{lines: map[string]string{}, counts: map[string]int{}, buffers: true}, &findings{}
 	return &faultSite{site: &site, other: s.other, store: state.NewMemory()}
 }
 
@@ -233,16 +249,17 @@ func (s *faultSite) check(t *testing.T, step string) {
 	}
 	for _, c := range []*testtrail.Chain{s.c, s.other} {
 		n := c.Name()
-		b, err := s.store.Load(context.Background(), "chain/"+n.Account+"/"+n.Region+"/"+n.HomeRegion+"/"+n.Trail)
-		if err != nil {
+		name := ledger.Name("s3://"+bucket, n)
+		v, err := s.store.Get(context.Background(), name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
 		}
 		var head struct {
 			Cursor time.Time
 			Bad    []string
 		}
-		if b != nil {
-			if err := json.Unmarshal(b, &head); err != nil {
+		if v.Version != "" {
+			if err := json.Unmarshal(v.Bytes, &head); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -275,9 +292,10 @@ func (s *faultSite) strike(t *testing.T, f *fault) bool {
 		w := struckWorld{s.World, f}
 		cfg.Sources = slices.Clone(s.cfg.Sources)
 		cfg.Sources[0].Objects, cfg.Keys = w, w
-		cfg.State, cfg.Sink, cfg.Findings = struckState{s.store, f}, struckSink{s.sink, f}, struckFindings{s.found, f}
-		cfg.Metrics = ingest.NewMetrics(prometheus.NewRegistry())
+		cfg.State, cfg.Sink, cfg.Findings = struckState{s.store, f}, retried(struckSink{s.sink, f}), struckFindings{s.found, f}
+		cfg.Metrics = prometheus.NewRegistry()
 		o, err := ingest.Run(ctx, cfg)
+		s.sink.kept = nil // a crash loses it
 		s.check(t, f.seam+" "+f.mode)
 		if f.n == 0 && (err != nil || o.Waiting > 0) {
 			t.Errorf("the run after the fault: %+v, %v", o, err)
@@ -305,7 +323,7 @@ func (s *faultSite) strike(t *testing.T, f *fault) bool {
 // comes out, nothing else does, and no head is ever ahead of it.
 func TestFaults(t *testing.T) {
 	site := newFaultSite(t)
-	for _, seam := range []string{"Get", "List", "Children", "PublicKeys", "Load", "Replace", "Emit", "Find"} {
+	for _, seam := range []string{"Get", "List", "Children", "PublicKeys", "Get head", "Put", "Emit", "Flush", "Find"} {
 		for _, mode := range []string{"fails", "fails but took effect", "slow", "cancelled", "cancelled, and took effect"} {
 			t.Run(seam+" "+mode, func(t *testing.T) {
 				step := 1

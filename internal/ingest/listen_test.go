@@ -24,11 +24,12 @@ import (
 	"github.com/trailseal/trailseal/internal/awsapi"
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/ingest"
+	"github.com/trailseal/trailseal/internal/notify"
 	"github.com/trailseal/trailseal/internal/queue"
+	"github.com/trailseal/trailseal/internal/sink"
 	"github.com/trailseal/trailseal/internal/source"
 	"github.com/trailseal/trailseal/internal/testaws"
 	"github.com/trailseal/trailseal/internal/testtrail"
-	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -39,29 +40,24 @@ type announcer struct {
 	open   int
 	ends   []error // in the order in which they ended
 	change chan struct{}
-	errs   []error       // of Next, before anything else
-	drain  bool          // io.EOF when all has ended
-	heard  chan struct{} // closed when all is announced
-	find   func(context.Context, finding.Finding) error
-	second chan struct{} // unless nil: the second delivery comes when it is closed
+	errs   []error          // of Next, before anything else
+	drain  bool             // io.EOF when all has ended
+	heard  chan struct{}    // closed when all is announced
+	gone   []notify.Removal // announced with the first delivery
+	sent   time.Time        // when
+	second chan struct{}    // unless nil: the second delivery comes when it is closed
 }
 
 func newAnnouncer(deliveries ...[]trail.Object) *announcer {
 	return &announcer{queue: deliveries, change: make(chan struct{}, 1000), drain: true, heard: make(chan struct{})}
 }
 
-func (a *announcer) Report(find func(context.Context, finding.Finding) error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.find = find
-}
-
-func (a *announcer) Next(ctx context.Context) ([]trail.Object, func(context.Context, error) error, error) {
+func (a *announcer) Next(ctx context.Context) (notify.Delivery, error) {
 	if a.second != nil && a.delivered() == 1 {
 		select {
 		case <-a.second:
 		case <-ctx.Done():
-			return nil, nil, ctx.Err()
+			return notify.Delivery{}, ctx.Err()
 		}
 	}
 	for {
@@ -71,25 +67,25 @@ func (a *announcer) Next(ctx context.Context) ([]trail.Object, func(context.Cont
 			err := a.errs[0]
 			a.errs = a.errs[1:]
 			a.mu.Unlock()
-			return nil, nil, err
+			return notify.Delivery{}, err
 		case len(a.queue) > 0:
-			d := a.queue[0]
-			a.queue = a.queue[1:]
+			d := notify.Delivery{Created: a.queue[0], Removed: a.gone, Sent: a.sent, Done: a.end}
+			a.queue, a.gone = a.queue[1:], nil
 			a.open++
 			a.mu.Unlock()
-			return d, a.end, nil
+			return d, nil
 		case !a.isHeard():
 			close(a.heard)
 			a.mu.Unlock()
 			continue
 		case a.open == 0 && a.drain:
 			a.mu.Unlock()
-			return nil, nil, io.EOF
+			return notify.Delivery{}, io.EOF
 		}
 		a.mu.Unlock()
 		select {
 		case <-ctx.Done():
-			return nil, nil, ctx.Err()
+			return notify.Delivery{}, ctx.Err()
 		case <-a.change:
 		}
 	}
@@ -110,13 +106,12 @@ func (a *announcer) isHeard() bool {
 	}
 }
 
-func (a *announcer) end(_ context.Context, err error) error {
+func (a *announcer) end(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.open--
 	a.ends = append(a.ends, err)
 	a.change <- struct{}{}
-	return nil
 }
 
 // deaf makes a site whose listings show nothing of the chain but its place: what
@@ -344,7 +339,6 @@ func TestAnnouncedAgain(t *testing.T) {
 
 func TestSelectorsAndSinceSkip(t *testing.T) {
 	s := newSite(t, 6)
-	s.deaf()
 	other := s.trail.Chain(account, "eu-west-1", day)
 	other.Hours(2)
 	s.cfg.Regions = []string{region}
@@ -392,7 +386,7 @@ func TestAnnouncedAndInterrupted(t *testing.T) {
 	s.cfg.Poll = time.Hour
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	s.sink.fail = func(b trail.Batch) error {
+	s.sink.fail = func(b sink.Batch) error {
 		if b.Log == s.c.Issued[2].Logs[1] {
 			cancel()
 			return errors.New("down")
@@ -401,7 +395,7 @@ func TestAnnouncedAndInterrupted(t *testing.T) {
 	}
 	a := newAnnouncer(one(s.digests(0))...)
 	s.cfg.Announcers = []ingest.Announcer{a}
-	s.cfg.Metrics = ingest.NewMetrics(prometheus.NewRegistry())
+	s.cfg.Metrics = prometheus.NewRegistry()
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	if _, err := ingest.Run(ctx, s.cfg); err != nil {
 		t.Error(err)
@@ -436,40 +430,9 @@ func TestNextFails(t *testing.T) {
 	a = newAnnouncer()
 	a.errs = []error{down, down, down, down}
 	s.cfg.Announcers = []ingest.Announcer{a}
-	s.cfg.Metrics = ingest.NewMetrics(prometheus.NewRegistry())
+	s.cfg.Metrics = prometheus.NewRegistry()
 	if _, err := ingest.Run(t.Context(), s.cfg); !errors.Is(err, down) {
 		t.Errorf("error %v", err)
-	}
-}
-
-func TestAnnouncedFinding(t *testing.T) {
-	s := newSite(t, 1)
-	a := newAnnouncer()
-	s.cfg.Announcers, s.cfg.Halt, s.cfg.Once = []ingest.Announcer{a}, true, false
-	s.cfg.Metrics = ingest.NewMetrics(prometheus.NewRegistry())
-	a.drain = false
-	ended := make(chan error, 1)
-	go func() {
-		_, err := ingest.Run(t.Context(), s.cfg)
-		ended <- err
-	}()
-	var find func(context.Context, finding.Finding) error
-	for find == nil {
-		time.Sleep(time.Millisecond)
-		a.mu.Lock()
-		find = a.find
-		a.mu.Unlock()
-	}
-	removed := finding.Finding{Class: finding.LogMissing, Subject: finding.Subject{Bucket: "other", Key: "AWSLogs/x"}}
-	if err := find(t.Context(), removed); err == nil || len(s.found.all) > 0 {
-		t.Errorf("of a foreign bucket: %v, %v", err, s.found.all)
-	}
-	removed.Bucket = bucket
-	if err := find(t.Context(), removed); !errors.Is(err, ingest.ErrHalt) {
-		t.Errorf("error %v", err)
-	}
-	if err := <-ended; !errors.Is(err, ingest.ErrHalt) || len(s.found.all) != 1 {
-		t.Errorf("ended with %v, findings %v", err, s.found.all)
 	}
 }
 
@@ -531,7 +494,7 @@ func (m *mail) drain(ctx context.Context, t *testing.T) queue.Account {
 	o := queue.Options{Name: m.queue.URL(), Wait: time.Millisecond, Drain: true, Log: slog.New(slog.DiscardHandler), Metrics: queue.NewMetrics(r)}
 	source := queue.New(joined{q}, o)
 	m.cfg.Announcers = []ingest.Announcer{source}
-	m.cfg.Metrics = ingest.NewMetrics(r)
+	m.cfg.Metrics = r
 	if _, err := ingest.Run(ctx, m.cfg); err != nil {
 		t.Error(err)
 	}
@@ -673,7 +636,7 @@ func TestQueueLeavesAlone(t *testing.T) {
 	if left := m.queue.Bodies(); !slices.Equal(left, bad) || a.Acked != 2 || a.Returned != 3 {
 		t.Errorf("left %q, %+v", left, a)
 	}
-	m.expect(t, m.want(), "log-missing") // announced; the log is there
+	m.expect(t, m.want()) // the log whose removal was announced is there
 }
 
 // Killed at any moment: nothing is deleted that is not durable, and in the end
@@ -695,7 +658,7 @@ func TestQueueInterrupted(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		left := rng.IntN(4)
 		m.sink.mu.Lock()
-		m.sink.fail = func(trail.Batch) error {
+		m.sink.fail = func(sink.Batch) error {
 			if left--; left < 0 {
 				cancel()
 				return errors.New("killed")
@@ -732,18 +695,16 @@ type forger struct {
 	n     int
 }
 
-func (*forger) Report(func(context.Context, finding.Finding) error) {}
-
-func (f *forger) Next(ctx context.Context) ([]trail.Object, func(context.Context, error) error, error) {
+func (f *forger) Next(ctx context.Context) (notify.Delivery, error) {
 	select {
 	case <-time.After(f.every):
 	case <-ctx.Done():
-		return nil, nil, ctx.Err()
+		return notify.Delivery{}, ctx.Err()
 	}
 	f.n++
 	end := f.s.c.Issued[3].End.Add(time.Duration(1+f.n%3000) * time.Second)
 	forged := trail.Object{Bucket: bucket, Key: f.s.c.Name().Digest(end).String()}
-	return []trail.Object{forged}, func(context.Context, error) error { return nil }, nil
+	return notify.Delivery{Created: []trail.Object{forged}, Done: func(error) {}}, nil
 }
 
 // Whoever may write to the queue cannot hold a chain before a gap.
@@ -760,7 +721,7 @@ func TestForgedAnnouncementsBeforeAGap(t *testing.T) {
 			s.cfg.Announcers = []ingest.Announcer{&forger{s: s, every: every}}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			s.cfg.Sink = sinkFunc(func(ctx context.Context, b trail.Batch) error {
+			s.cfg.Sink = sinkFunc(func(ctx context.Context, b sink.Batch) error {
 				err := s.sink.Emit(ctx, b)
 				s.sink.mu.Lock()
 				defer s.sink.mu.Unlock()

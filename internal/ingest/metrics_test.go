@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trailseal/trailseal/internal/ingest"
-	"github.com/trailseal/trailseal/internal/state"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/pkg/finding"
 )
@@ -39,11 +37,15 @@ func values(t *testing.T, r *prometheus.Registry) map[string]float64 {
 // an alert looks at is there before anything happens.
 func TestZerosAreShown(t *testing.T) {
 	r := prometheus.NewRegistry()
-	ingest.NewMetrics(r)
+	s := newSite(t, 1)
+	s.cfg.Metrics = r
+	if _, err := ingest.New(t.Context(), s.cfg); err != nil {
+		t.Fatal(err)
+	}
 	got := values(t, r)
 	want := []string{
 		"digests_total{result=valid}", "logs_total{result=invalid}", "announced_total{result=refused}", "state_errors_total{}",
-		"finding_retries_total{}", "sink_retries_total{}", "chains{state=waiting}", "unaccounted{kind=objects}",
+		"finding_retries_total{}", "chains{state=waiting}", "unaccounted{kind=objects}",
 	}
 	for _, class := range finding.Classes() {
 		want = append(want, fmt.Sprintf("findings_total{class=%s}", class), fmt.Sprintf("last_finding_timestamp_seconds{class=%s}", class))
@@ -61,7 +63,7 @@ func TestZerosAreShown(t *testing.T) {
 func (s *site) runFor(t *testing.T) map[string]float64 {
 	t.Helper()
 	r := prometheus.NewRegistry()
-	s.cfg.Metrics = ingest.NewMetrics(r)
+	s.cfg.Metrics = r
 	if _, err := ingest.Run(t.Context(), s.cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -114,73 +116,17 @@ func TestUnsignedChainDoesNotWait(t *testing.T) {
 
 func TestRefusalsAreCounted(t *testing.T) {
 	for seam, series := range map[string]string{
-		"Find": "finding_retries_total{}", "Load": "state_errors_total{}", "Replace": "state_errors_total{}", "Emit": "sink_retries_total{}",
+		"Find": "finding_retries_total{}", "Get head": "state_errors_total{}", "Put": "state_errors_total{}",
 	} {
 		t.Run(seam, func(t *testing.T) {
 			s := newFaultSite(t).fresh()
-			f := &fault{seam: seam, mode: "fails", n: 1}
-			s.cfg.State, s.cfg.Sink, s.cfg.Findings = struckState{s.store, f}, struckSink{s.sink, f}, struckFindings{s.found, f}
+			f := &fault{seam: seam, mode: "fails", n: map[string]int{"Get head": 3}[seam]} // after findings and listings
+			f.n = max(f.n, 1)
+			s.cfg.State, s.cfg.Sink, s.cfg.Findings = struckState{s.store, f}, retried(struckSink{s.sink, f}), struckFindings{s.found, f}
 			got := s.runFor(t)
 			if got[series] != 1 || got["state_conflicts_total{}"] != 0 {
 				t.Errorf("%s %v", series, got[series])
 			}
 		})
-	}
-}
-
-// When a finding was reported survives the worker, as does its state: nobody
-// may have scraped it in time.
-func TestDatesSurviveARestart(t *testing.T) {
-	store, class := state.NewMemory(), "last_finding_timestamp_seconds{class=rollback}"
-	now := day
-	start := func() (ingest.FindingSink, *prometheus.Registry) {
-		r := prometheus.NewRegistry()
-		f, err := ingest.Dated(t.Context(), &findings{}, store, ingest.NewMetrics(r), func() time.Time { return now })
-		if err != nil {
-			t.Fatal(err)
-		}
-		return f, r
-	}
-	find := func(f ingest.FindingSink, c finding.Class) {
-		if err := f.Find(t.Context(), finding.Finding{Class: c}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	first, r := start()
-	if got := values(t, r)[class]; got != 0 {
-		t.Errorf("at first %v", got)
-	}
-	find(first, finding.Rollback)
-	now = now.Add(time.Hour)
-	find(first, finding.Gap)
-	_, r = start()
-	if got := values(t, r); got[class] != float64(day.Unix()) || got["last_finding_timestamp_seconds{class=gap}"] != float64(now.Unix()) {
-		t.Errorf("after a restart %v", got)
-	}
-	// A state that takes nothing holds no finding back, and shows.
-	f := &fault{seam: "Replace", mode: "fails", n: 1}
-	r = prometheus.NewRegistry()
-	sunk := &findings{}
-	second, err := ingest.Dated(t.Context(), sunk, struckState{store, f}, ingest.NewMetrics(r), func() time.Time { return now })
-	if err != nil {
-		t.Fatal(err)
-	}
-	now = now.Add(time.Hour)
-	find(second, finding.Gap)
-	if got := values(t, r)["state_errors_total{}"]; got != 1 || len(sunk.all) != 1 {
-		t.Errorf("%v errors of the state, %d findings", got, len(sunk.all))
-	}
-	// What the sink refuses has no date.
-	refused := struckFindings{sunk, &fault{seam: "Find", mode: "fails", n: 1}}
-	third, err := ingest.Dated(t.Context(), refused, store, ingest.NewMetrics(prometheus.NewRegistry()), func() time.Time { return now })
-	if err != nil {
-		t.Fatal(err)
-	}
-	if third.Find(t.Context(), finding.Finding{Class: finding.ChainHole}) == nil {
-		t.Error("no error")
-	}
-	_, r = start()
-	if got := values(t, r)["last_finding_timestamp_seconds{class=chain-hole}"]; got != 0 {
-		t.Errorf("refused, and dated %v", got)
 	}
 }

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -15,134 +13,199 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/trailseal/trailseal/internal/discover"
-	"github.com/trailseal/trailseal/internal/fetch"
+	"github.com/trailseal/trailseal/internal/failure"
+	"github.com/trailseal/trailseal/internal/follow"
+	"github.com/trailseal/trailseal/internal/source"
 	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// lookBack is how many days of a place's digests each look lists: backfill
-// digests come late, and a chain's head may be that old.
-const lookBack = 7 * 24 * time.Hour
+// How far a poll reaches back. Each poll lists a place from the day of its oldest head on.
+// The first poll of a run, and one a day, list all of the last 45 days: CloudTrail delivers
+// backfill digests late, and the names of a new trail can sort before those of others.
+const (
+	reach      = 45 * 24 * time.Hour
+	reachEvery = 24 * time.Hour
+)
 
-// pollAll looks at a source again and again. New accounts and regions appear
-// by themselves. A run that ends by itself looks once, tries again what failed,
-// and tells in the end: the rest is followed all the same.
-func (w *Worker) pollAll(ctx context.Context, s *feed) error {
+// listingsAtOnce is how many folders of a source are listed at once.
+const listingsAtOnce = 16
+
+// pollState is what the poller of a source remembers between polls.
+type pollState struct {
+	reached      time.Time // when the last poll in full began
+	tellSelected bool      // what was asked for and is not there was told
+}
+
+// pollAll lists a source again and again. New accounts and regions are found that way. A
+// run that ends by itself lists once and tries again what failed; what was found is
+// followed all the same. Polling ends with intake. The chains run until ctx ends.
+func (w *Worker) pollAll(intake, ctx context.Context, f *feed) error {
 	for try := 0; ; try++ {
-		err := w.poll(ctx, s)
-		w.looked(s, err)
+		err := w.poll(intake, ctx, f)
+		if err == nil && w.policy.Tries > 0 {
+			err = w.pollRest(intake, ctx, f)
+		}
+		f.polled(err)
+		decision := failure.Decide(failure.Failure{Operation: failure.Listing, Err: err})
+		isOver := err == nil || try+1 >= w.policy.Tries || errors.Is(err, discover.ErrNothing) ||
+			errors.Is(err, discover.ErrNoMatch)
 		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
+		case intake.Err() != nil:
+			return nil
 		case errors.Is(err, ErrHalt):
 			return ErrHalt
-		case w.Once && (err == nil || try+1 >= onceTries || errors.Is(err, discover.ErrNothing) || errors.Is(err, discover.ErrNoMatch)):
+		case w.policy.Tries > 0 && isOver:
 			return nil
-		case err != nil:
-			w.Log.Warn("source cannot be listed", "source", s.Name, "error", err)
+		case decision.Do == failure.Retry:
+			w.config.Log.Warn("source cannot be listed", "source", f.source.Name, "error", err)
 		}
-		rest := func() error { return sleep(ctx, w.Poll) }
-		if w.Once {
-			rest = func() error { return pause(ctx, try) }
+		pause := w.config.Poll
+		if w.policy.Tries > 0 {
+			pause = failure.Pause(try)
 		}
-		if err := rest(); err != nil {
+		if failure.Sleep(intake, pause) != nil {
+			return nil
+		}
+	}
+}
+
+// pollRest polls again until all names that were left out had room, because too many wait for
+// a proof. A run that ends by itself has no next poll. The error says how many names could not
+// be judged.
+func (w *Worker) pollRest(intake, ctx context.Context, f *feed) error {
+	for at := ""; f.nextName() > at; {
+		at = f.nextName()
+		f.schedule.waitIdle(intake)
+		if err := w.poll(intake, ctx, f); err != nil {
 			return err
 		}
 	}
+	if left := f.leftOut(); left > 0 {
+		return fmt.Errorf("%d names of digests could not be judged: %w", left, errNoRoom)
+	}
+	return nil
 }
 
-// looked remembers how the last look at a source went.
-func (w *Worker) looked(s *feed, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if s.err = err; err != nil {
-		s.err = fmt.Errorf("source %s: %w", s.Name, err)
+// nextName returns the first name that the last poll left out after those before it, "" for
+// none.
+func (f *feed) nextName() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.next
+}
+
+// leftOut returns how many names the last poll left out.
+func (f *feed) leftOut() (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, names := range f.dropped {
+		n += names
+	}
+	return n
+}
+
+// polled remembers how the last poll went.
+func (f *feed) polled(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err = err; err != nil {
+		f.err = fmt.Errorf("source %s: %w", f.source.Name, err)
 	}
 }
 
-// poll announces every digest that the source's listings show.
-func (w *Worker) poll(ctx context.Context, s *feed) error {
-	l := &look{Worker: w, source: s, ctx: ctx, seen: map[[2]string]bool{}, trails: map[string]bool{}}
-	defer l.recallOnce()()
-	found, err := l.finder().Places(ctx)
+// poll is one listing of a source. It is safe for concurrent use.
+type poll struct {
+	w      *Worker
+	f      *feed
+	began  time.Time
+	isFull bool // it reaches back
+
+	mu       sync.Mutex // guards what follows
+	errs     []error    // the first maxErrs
+	failures int
+	hidden   map[string]bool // accounts with folders that could not be listed
+	passing  map[string]bool // the same, where the next poll may list them
+	listed   map[region]bool // regions whose digest folders were listed, all of them
+	failed   map[region]bool
+	trails   map[string]bool // names of trails, at most maxTrails
+}
+
+// Bounds of what a poll remembers of names that anyone can plant.
+const (
+	maxTrails = 1000
+	maxErrs   = 20
+)
+
+func (p *poll) fail(err error) {
+	if err == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failures++; len(p.errs) < maxErrs || errors.Is(err, ErrHalt) {
+		p.errs = append(p.errs, err)
+	}
+}
+
+func (p *poll) err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	errs := p.errs
+	if n := p.failures - len(errs); n > 0 {
+		errs = append(slices.Clip(errs), fmt.Errorf("and %d more", n))
+	}
+	return errors.Join(errs...)
+}
+
+// poll lists a source and adds the digests that it shows to the frontiers of their chains.
+func (w *Worker) poll(intake, ctx context.Context, f *feed) error {
+	now := w.config.Now()
+	isFull := w.policy.Tries > 0 || f.polls.reached.IsZero() || now.Sub(f.polls.reached) >= reachEvery
+	p := &poll{
+		w: w, f: f, began: now, isFull: isFull, hidden: map[string]bool{}, passing: map[string]bool{},
+		listed: map[region]bool{}, failed: map[region]bool{}, trails: map[string]bool{},
+	}
+	f.beginNames()
+	found, err := p.finder(intake).Places(intake)
 	if err != nil {
 		return err
 	}
-	l.tellFilters(found)
-	places := found.Places
-	if len(places) == 0 && l.err == nil {
+	p.tellSelected(found)
+	if len(found.Places) == 0 && p.err() == nil {
 		return found.Absent()
 	}
+	groups := byRegion(found.Places)
+	places := map[region][]discover.Place{}
+	for _, group := range groups {
+		for _, place := range group {
+			places[regionOf(place.Place)] = append(places[regionOf(place.Place)], place)
+		}
+	}
+	f.mu.Lock()
+	f.places = places
+	f.mu.Unlock()
 	g := new(errgroup.Group)
 	g.SetLimit(listingsAtOnce)
-	for _, near := range sameRegion(places) {
+	for _, group := range groups {
 		g.Go(func() error {
-			l.failed(l.announce(near))
+			p.fail(p.region(intake, ctx, group))
 			return nil
 		})
 	}
-	_ = g.Wait()
-	l.failed(l.checkLate())
-	l.tellTrails()
-	return l.err
+	_ = g.Wait() // p has the errors
+	p.letChainsJudge(ctx)
+	p.tellTrails()
+	p.tellDropped()
+	if err := p.remember(intake, found); err != nil {
+		p.fail(err)
+	}
+	return p.err()
 }
 
-// recallOnce recalls the chains of earlier runs, in each look until all could
-// be. They are followed when follow is called, after what else the look shows
-// and however it ends.
-func (l *look) recallOnce() (follow func()) {
-	if l.source.recalled {
-		return func() {}
-	}
-	all, err := l.recall(l.ctx, l.source)
-	l.failed(err)
-	l.source.recalled = err == nil
-	return func() {
-		for _, f := range all {
-			l.kick(l.ctx, f)
-		}
-	}
-}
-
-// tellFilters says once which of the accounts and regions that were asked for the
-// source does not have, and what it has.
-func (l *look) tellFilters(found discover.Found) {
-	if l.source.filtersTold {
-		return
-	}
-	l.source.filtersTold = true
-	for _, f := range []struct {
-		flag        string
-		asked, have []string
-	}{{"--account", l.Accounts, found.Accounts}, {"--region", l.Regions, found.Regions}} {
-		for _, name := range f.asked {
-			if !slices.Contains(f.have, name) {
-				l.Log.Warn(fmt.Sprintf("no chain matches %s %s", f.flag, name), "source", l.source.Name, "found", strings.Join(f.have[:min(len(f.have), 20)], ", "))
-			}
-		}
-	}
-}
-
-// tellTrails says once which of the trails that were asked for the source does not
-// have, and what it has.
-func (l *look) tellTrails() {
-	if l.source.trailsTold || l.err != nil {
-		return
-	}
-	l.source.trailsTold = true
-	have := slices.Sorted(maps.Keys(l.trails))
-	for _, name := range l.Trails {
-		if !l.trails[name] {
-			l.Log.Warn("no chain matches --trail "+name, "source", l.source.Name, "found", strings.Join(have[:min(len(have), 20)], ", "))
-		}
-	}
-}
-
-const listingsAtOnce = 16
-
-// sameRegion groups places by account and region: a trail that changed its
-// prefix has its chain in several of them.
-func sameRegion(places []discover.Place) (groups [][]discover.Place) {
+// byRegion groups places by account and region. A trail that changed its prefix or its
+// organization has its chain in several of them.
+func byRegion(places []discover.Place) (groups [][]discover.Place) {
 	at := map[[2]string]int{}
 	for _, p := range places {
 		name := [2]string{p.Account, p.Region}
@@ -156,290 +219,289 @@ func sameRegion(places []discover.Place) (groups [][]discover.Place) {
 	return groups
 }
 
-// look is one look at a source.
-type look struct {
-	*Worker
-	source *feed
-	ctx    context.Context
-
-	mu     sync.Mutex // guards what follows
-	err    error
-	hidden map[string]bool    // accounts with digest folders that cannot be listed
-	seen   map[[2]string]bool // accounts and regions whose digests were listed, all of them
-	trails map[string]bool    // names of trails that were listed
-}
-
-// maxTrails bounds the names of trails that are remembered: anyone can plant them.
-const maxTrails = 1000
-
-func (l *look) sawTrail(name string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.trails) < maxTrails {
-		l.trails[name] = true
+// finder returns the source's finder, which tells this poll what it finds.
+func (p *poll) finder(ctx context.Context) *discover.Finder {
+	f := *p.f.finder
+	f.Foreign = func(place trail.Place, o trail.Object, why string) {
+		p.fail(p.w.report(ctx, finding.Finding{
+			Class: finding.ForeignObject, Detail: why,
+			Subject: finding.Subject{
+				Account: place.Account, Region: place.Region, Bucket: o.Bucket, Key: o.Key, Time: o.Modified.UTC(),
+			},
+		}))
 	}
-}
-
-func (l *look) failed(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.err = errors.Join(l.err, err)
-}
-
-// finder returns the source's finder, which tells this look what it meets.
-func (l *look) finder() *discover.Finder {
-	f := *l.source.finder
-	f.Foreign = func(p trail.Place, o trail.Object, why string) { l.failed(l.foreign(l.ctx, p, o, why)) }
-	f.Unlistable = func(p trail.Place, folder trail.Object, err error) {
-		l.m.unverified.WithLabelValues(string(finding.ReasonOf(err))).Inc()
+	f.Unlistable = func(place trail.Place, folder trail.Object, err error) {
+		p.w.metrics.unverifiedBy(finding.ReasonOf(err))
 		if errors.Is(err, finding.ErrNotSearched) { // other errors name the folder
 			err = fmt.Errorf("list %s: %w", folder, err)
 		}
-		l.failed(err)
+		p.fail(err)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.hidden[place.Account] = true
+		if reason := finding.ReasonOf(err); reason != finding.AccessDenied && reason != finding.NotSearched {
+			p.passing[place.Account] = true
+		}
 		if strings.Contains(folder.Key, "/"+trail.DigestFolder+"/") {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			if l.hidden == nil {
-				l.hidden = map[string]bool{}
-			}
-			l.hidden[p.Account] = true
+			p.failed[regionOf(place)] = true
 		}
 	}
 	return &f
 }
 
-// announce announces the digests of one account and region, wherever they
-// lie, and only then lets their chains be followed: where a trail moved, the
-// folder that comes first in the listing may hold what comes last.
-func (l *look) announce(places []discover.Place) error {
-	l.mu.Lock()
-	hidden := l.hidden[places[0].Account]
-	l.mu.Unlock()
-	if hidden {
-		return nil // the error is there
+// region lists the digests of one account and region, wherever they lie, and only then
+// lets their chains run: where a trail moved, the folder that comes first in the listing
+// may hold what comes last.
+func (p *poll) region(intake, ctx context.Context, places []discover.Place) error {
+	p.mu.Lock()
+	isHidden := p.failed[regionOf(places[0].Place)] || p.failed[region{account: places[0].Account}]
+	p.mu.Unlock()
+	if isHidden {
+		return nil // the error is among those of the poll
 	}
-	chains := map[*follower][]discover.Digest{}
-	for _, p := range places {
-		if err := l.list(p, chains); err != nil {
+	chains := map[*chainLoop]bool{}
+	for _, place := range places {
+		if err := p.place(intake, place, chains); err != nil {
+			p.mu.Lock()
+			p.failed[regionOf(place.Place)] = true
+			p.mu.Unlock()
 			return err
 		}
 	}
-	for f, digests := range chains {
-		for _, d := range digests {
-			f.announce(d, nil)
-		}
+	for c := range chains {
+		p.f.schedule.add(ctx, c)
 	}
-	for f := range chains {
-		l.kick(l.ctx, f)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, place := range places {
+		p.listed[regionOf(place.Place)] = true
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.seen[[2]string{places[0].Account, places[0].Region}] = true
 	return nil
 }
 
-// list adds a place's digests to those of their chains.
-func (l *look) list(p discover.Place, chains map[*follower][]discover.Digest) error {
-	until := l.Now().Add(window)
-	from := day(l.listFrom(p))
-	found, err := l.finder().Digests(l.ctx, l.source.Signed(), p, from, until)
-	if err != nil {
+// place lists a place's digests and adds them to the frontiers of their chains.
+func (p *poll) place(ctx context.Context, place discover.Place, chains map[*chainLoop]bool) error {
+	until := p.w.config.Now().Add(window)
+	past := place.Day(trail.DigestFolder, until.AddDate(0, 0, 1))
+	oldest := earlier(p.began.Add(-reach), p.reaches(place)) // of backfill digests
+	hasDigests := false
+	own := map[trail.Chain]*chainLoop{}
+	err := p.finder(ctx).EachDigest(ctx, p.f.source.Signed(), place, p.from(place), func(d discover.Digest) bool {
+		switch {
+		case d.Day(trail.DigestFolder, d.End) >= past:
+			return false
+		case d.End.After(until) || p.f.isRefuted(d.DigestKey):
+			return true
+		case d.Backfill && d.End.Before(oldest):
+			return true // older ones come by message only
+		}
+		hasDigests = true
+		p.sawTrail(d.Trail)
+		if !p.w.isSelected(d.Chain) {
+			return true
+		}
+		c := own[d.Chain]
+		if c == nil {
+			var err error
+			if c, err = p.w.loop(p.f, d.Chain, follow.Listed); err != nil {
+				return true // counted, and told in the end
+			}
+			own[d.Chain], chains[c] = c, true
+			if d.Backfill {
+				c.update(func(s *progress) { s.sweep = oldest })
+			}
+		}
+		c.frontier.Add(c.snapshot().head, follow.Known{Ref: d}, follow.Listed, nil)
+		return p.isFull && p.w.config.Until.IsZero() || !areFull(own, d.End)
+	})
+	if err != nil || hasDigests || !place.Logs || p.hasChain(place.Place) {
 		return err
 	}
-	if len(found) == 0 && p.Logs {
-		return l.withoutDigests(l.ctx, l.source, p)
-	}
-	begin := from
-	for name := range found {
-		// Listings are by the day, and what is to come begins after what was reached.
-		at := day(l.follower(l.source, bare(name)).reached(l.ctx).Add(1))
-		if !name.Backfill && at.Before(begin) && wanted(l.Trails, name.Trail) {
-			begin = at // a chain that an earlier run left behind
-		}
-	}
-	if begin.Before(from) {
-		if found, err = l.finder().Digests(l.ctx, l.source.Signed(), p, begin, until); err != nil {
-			return err
-		}
-	}
-	for name, digests := range found {
-		l.sawTrail(name.Trail)
-		if wanted(l.Trails, name.Trail) {
-			f := l.follower(l.source, bare(name))
-			chains[f] = append(chains[f], digests...)
-		}
-	}
-	l.Worker.mu.Lock()
-	defer l.Worker.mu.Unlock()
-	l.source.listed[p.Place] = true
-	return nil
+	return p.withoutDigests(ctx, place)
 }
 
-// day returns when the day of t begins.
-func day(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
-
-// listFrom returns the day from which a place's digests are listed: that of
-// the oldest head there, some days at least, and all since Since where the
-// place was not listed before in this run.
-func (l *look) listFrom(p discover.Place) time.Time {
-	from := l.Now().Add(-lookBack)
-	l.Worker.mu.Lock()
-	before := l.source.listed[p.Place]
-	l.Worker.mu.Unlock()
-	if !before && l.Since.Before(from) {
-		from = l.Since
+// areFull reports whether a day folder has nothing to add to any of the chains.
+func areFull(chains map[trail.Chain]*chainLoop, end time.Time) bool {
+	for _, c := range chains {
+		if !c.frontier.Full(end.Add(-24 * time.Hour)) {
+			return false
+		}
 	}
-	for _, f := range l.followers() {
-		if f.source != l.source || f.name.Account != p.Account || f.name.Region != p.Region || f.name.Backfill {
+	return true
+}
+
+// from returns the day from which a place's digests are listed.
+func (p *poll) from(place discover.Place) time.Time {
+	if !p.w.config.Until.IsZero() {
+		return day(p.w.config.Since)
+	}
+	from, oldest := p.w.config.Now().Add(-window), time.Time{}
+	for _, c := range p.w.chainsOf(p.f, place.Place) {
+		s := c.snapshot()
+		h := s.head
+		if !s.isKnown {
+			return time.Time{}
+		}
+		if c.name.Backfill || h.LateTold || h.Ended || h.Until().IsZero() {
 			continue
 		}
-		f.mu.Lock()
-		at := f.recalled
-		if f.loaded {
-			at = f.head.Cursor
-		}
-		f.mu.Unlock()
-		if !at.IsZero() && at.Before(from) {
-			from = at
+		if oldest.IsZero() || h.Cursor.Before(oldest) {
+			oldest = h.Cursor
 		}
 	}
-	return from
+	if !oldest.IsZero() {
+		from = earlier(from, oldest)
+	}
+	if p.isFull || oldest.IsZero() {
+		from = earlier(from, p.w.config.Now().Add(-reach))
+	}
+	return day(earlier(from, p.reaches(place)))
 }
 
-// withoutDigests reports a place that has recent logs and no digests.
-func (w *Worker) withoutDigests(ctx context.Context, s *feed, p discover.Place) error {
-	from := w.Since
-	if day := w.Now().Add(-24 * time.Hour); day.After(from) {
-		from = day
+// reaches returns how far back a place is listed, whatever the heads of its chains are. Backfill
+// digests that end before come by message only.
+func (p *poll) reaches(place discover.Place) time.Time {
+	p.f.mu.Lock()
+	listed := p.f.listings.Last(place.Place)
+	p.f.mu.Unlock()
+	switch {
+	case listed.IsZero():
+		return p.f.since(p.w.config.Since)
+	case p.isFull:
+		return listed.Add(-reach) // what came while no worker ran
 	}
-	for _, root := range p.Roots {
-		for o, err := range s.finder.Objects.List(ctx, s.Signed(), root+p.Folder(trail.LogFolder), root+p.Day(trail.LogFolder, from)) {
+	return p.began
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// chainsOf returns the chains of a place's account and region that are followed.
+func (w *Worker) chainsOf(f *feed, p trail.Place) []*chainLoop {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.byRegion[feedRegion{f, p.Account, p.Region}])
+}
+
+func (p *poll) hasChain(place trail.Place) bool { return len(p.w.chainsOf(p.f, place)) > 0 }
+
+// withoutDigests reports a place that has log files in the asked time and no digests. The
+// digest of a log file that came within the grace and an hour may still come.
+func (p *poll) withoutDigests(ctx context.Context, place discover.Place) error {
+	due := p.began.Add(-p.w.config.Grace - window)
+	for _, root := range place.Roots {
+		folder := root + place.Folder(trail.LogFolder)
+		after := root + place.Day(trail.LogFolder, p.w.config.Since)
+		for o, err := range p.f.objects.List(ctx, p.f.source.Signed(), folder, after) {
 			if err != nil {
 				return err
 			}
-			if discover.IsMarker(o) {
+			if u := p.w.config.Until; !u.IsZero() && o.Key >= root+place.Day(trail.LogFolder, u.AddDate(0, 0, 1)) {
+				break // it is not of the asked time
+			}
+			if discover.IsMarker(o) || p.cameAt(root, o).After(due) {
 				continue
 			}
-			return w.find(ctx, finding.Finding{
-				Class:   finding.Coverage,
-				Subject: finding.Subject{Account: p.Account, Region: p.Region, Bucket: s.Signed(), Key: root + p.Folder(trail.LogFolder)},
-				Detail:  "log files, and no digests: switch validation on (aws cloudtrail update-trail --enable-log-file-validation)",
+			return p.w.report(ctx, finding.Finding{
+				Class: finding.Coverage,
+				Subject: finding.Subject{
+					Account: place.Account, Region: place.Region, Bucket: p.f.source.Signed(), Key: folder,
+				},
+				Detail: "log files, and no digests: switch validation on (aws cloudtrail update-trail --enable-log-file-validation)",
 			})
 		}
 	}
 	return nil
 }
 
-// foreign reports an object that has no place where it lies.
-func (w *Worker) foreign(ctx context.Context, p trail.Place, o trail.Object, why string) error {
-	return w.find(ctx, finding.Finding{
-		Class: finding.ForeignObject, Detail: why,
-		Subject: finding.Subject{Account: p.Account, Region: p.Region, Bucket: o.Bucket, Key: o.Key, Time: o.Modified.UTC()},
-	})
+// cameAt returns when a listed log file came. In a copy that is not known, and it is the
+// time in the file's name, where it has one.
+func (p *poll) cameAt(root string, o trail.Object) time.Time {
+	if p.f.source.IsCopy() {
+		logical, _ := source.Logical(o.Key[len(root):])
+		if key, err := trail.ParseLogKey(logical); err == nil {
+			return key.Stamp
+		}
+	}
+	return o.Modified
 }
 
-// checkLate reports the source's chains whose newest digest is later than the
-// grace, once until the next one comes. Judged is only what this look could
-// have shown. Whether a chain is followed just now says nothing: the look
-// itself has let it be, and all that it is to go to is pending.
-func (l *look) checkLate() error {
-	var errs []error
-	for _, f := range l.followers() {
-		if f.source != l.source {
+// letChainsJudge lets the chains run whose folders this poll has listed, so that each can
+// judge whether it is late. Where a folder could not be listed that the next poll may
+// list, the chain may go on there.
+func (p *poll) letChainsJudge(ctx context.Context) {
+	complete := p.err() == nil
+	for _, c := range p.w.all() {
+		if c.feed != p.f || c.name.Backfill {
 			continue
 		}
-		f.mu.Lock()
-		end, late, idle := f.head.End, f.late, !f.anyPending()
-		isLate := !f.name.Backfill && !end.IsZero() && l.Now().Sub(end) > l.Grace+window
-		f.late = isLate && late
-		f.mu.Unlock()
-		if !isLate || late || !idle || l.Once || l.ctx.Err() != nil || !l.showed(f.name) {
+		p.mu.Lock()
+		isListed := complete || p.listed[regionOf(c.name.Place)] && !p.passing[""] && !p.passing[c.name.Account]
+		p.mu.Unlock()
+		h := c.snapshot().head
+		if !isListed || h.Until().IsZero() || h.LateTold || p.w.config.Now().Sub(h.Until()) <= p.w.config.Grace+window {
 			continue
 		}
-		err := l.find(l.ctx, finding.Finding{
-			Class:    finding.Coverage,
-			Subject:  finding.Subject{Account: f.name.Account, Region: f.name.Region, Trail: f.name.Trail, Bucket: f.source.Bucket, Time: end},
-			Detail:   "no digest after the one that ends at " + end.Format(time.RFC3339) + ": deleted, late, or logging stopped",
-			Evidence: finding.Evidence{From: end, To: l.Now().UTC().Truncate(time.Second)},
-		})
-		errs = append(errs, err)
-		f.mu.Lock()
-		f.late = err == nil
-		f.mu.Unlock()
+		c.update(func(s *progress) { s.polled = true })
+		p.f.schedule.add(ctx, c)
 	}
-	return errors.Join(errs...)
 }
 
-// showed reports whether the look listed all there is of a chain: its place,
-// or everything, with no place of it among that.
-func (l *look) showed(c trail.Chain) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.err == nil || l.seen[[2]string{c.Account, c.Region}]
-}
-
-// bare returns a chain's name without the prefix and organization that its
-// files happen to lie below: a trail is known by its name and home region.
-func bare(c trail.Chain) trail.Chain {
-	c.Prefix, c.Organization = "", ""
-	return c
-}
-
-// anyPending reports whether a known digest is not dealt with; f.mu is held. A
-// chain that has some is behind, and its digests are not late.
-func (f *follower) anyPending() bool {
-	for key := range f.known {
-		if !f.isPast(key) {
-			return true
+// tellSelected logs once which of the accounts and regions that were asked for the source
+// does not have, and what it has.
+func (p *poll) tellSelected(found discover.Found) {
+	if p.f.polls.tellSelected {
+		return
+	}
+	p.f.polls.tellSelected = true
+	for _, s := range []struct {
+		flag        string
+		asked, have []string
+	}{{"--account", p.w.config.Accounts, found.Accounts}, {"--region", p.w.config.Regions, found.Regions}} {
+		for _, name := range s.asked {
+			if !slices.Contains(s.have, name) {
+				p.w.config.Log.Warn(fmt.Sprintf("no chain matches %s %s", s.flag, name),
+					"source", p.f.source.Name, "found", strings.Join(s.have[:min(len(s.have), 20)], ", "))
+			}
 		}
 	}
-	return false
 }
 
-// Pauses between tries of what must succeed some day.
-const (
-	retryFirst = 200 * time.Millisecond
-	retryMost  = 30 * time.Second
-)
-
-// pause waits longer after each try, with full jitter.
-func pause(ctx context.Context, try int) error {
-	most := min(retryFirst<<min(try, 20), retryMost)
-	return sleep(ctx, rand.N(most)+most/8)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
+func (p *poll) sawTrail(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.trails) < maxTrails {
+		p.trails[name] = true
 	}
 }
 
-// counting counts the bytes that are read.
-type counting struct {
-	fetch.Objects
-	m *Metrics
-}
-
-func (c counting) Get(ctx context.Context, o trail.Object) (io.ReadCloser, map[string]string, error) {
-	body, meta, err := c.Objects.Get(ctx, o)
-	if err == nil {
-		body = countedBody{body, c.m}
+// tellTrails logs, at the first full poll, which of the trails that were asked for the
+// source does not have, and what it has.
+func (p *poll) tellTrails() {
+	if !p.f.polls.reached.IsZero() || p.err() != nil {
+		return
 	}
-	return body, meta, err
+	have := slices.Sorted(maps.Keys(p.trails))
+	for _, name := range p.w.config.Trails {
+		if !p.trails[name] {
+			p.w.config.Log.Warn("no chain matches --trail "+name,
+				"source", p.f.source.Name, "found", strings.Join(have[:min(len(have), 20)], ", "))
+		}
+	}
 }
 
-type countedBody struct {
-	io.ReadCloser
-	m *Metrics
-}
-
-func (b countedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	b.m.fetched.Add(float64(n))
-	return n, err
+// tellDropped logs the places whose names of chains were left out.
+func (p *poll) tellDropped() {
+	p.f.mu.Lock()
+	dropped := maps.Clone(p.f.dropped)
+	p.f.mu.Unlock()
+	for at, n := range dropped {
+		p.w.metrics.unverifiedBy(finding.NotSearched)
+		p.w.config.Log.Warn("names of chains are left to the next poll: too many wait for a proof",
+			"source", p.f.source.Name, "account", at.account, "region", at.region, "names", n, "bound", maxUnproven)
+	}
 }

@@ -30,7 +30,7 @@ func (s *site) until(t *testing.T, class finding.Class) (found []finding.Finding
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	s.cfg.Once, s.cfg.Metrics = false, ingest.NewMetrics(prometheus.NewRegistry())
+	s.cfg.Once, s.cfg.Metrics = false, prometheus.NewRegistry()
 	s.cfg.Findings = findingFunc(func(_ context.Context, f finding.Finding) error {
 		found = append(found, f)
 		if f.Class == class {
@@ -77,7 +77,7 @@ func TestChainVanishedMeanwhile(t *testing.T) {
 		t.Errorf("of another account: %+v", found)
 	}
 	s.cfg.Accounts = nil
-	// Nor is a chain that ended long ago.
+	// It is told once for its head, however long that lasts.
 	s.cfg.Now = func() time.Time { return other.Now().Add(91 * 24 * time.Hour) }
 	for _, f := range s.until(t, finding.Rollback) { // none: as long as it lasts
 		if f.Account == account {
@@ -248,13 +248,12 @@ func TestOneBadHead(t *testing.T) {
 	other := s.trail.Chain("444455556666", region, day)
 	other.Hours(3)
 	s.run(t)
-	names, _ := s.cfg.State.Names(t.Context(), "chain/")
-	for _, n := range names {
-		if strings.Contains(n, "444455556666") {
-			b, _ := s.cfg.State.Load(t.Context(), n)
-			if err := s.cfg.State.Replace(t.Context(), n, b, []byte(`{"version":2}`)); err != nil {
-				t.Fatal(err)
-			}
+	for e, err := range s.cfg.State.List(t.Context(), "chain/") {
+		if err == nil && strings.Contains(e.Name, "444455556666") {
+			_, err = s.cfg.State.Put(t.Context(), e.Name, []byte(`{"version":2}`), e.Version)
+		}
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
 	s.c.Hours(2)
@@ -268,5 +267,38 @@ func TestOneBadHead(t *testing.T) {
 	}
 	if missing > 0 {
 		t.Errorf("%d events of the other, healthy chain did not leave", missing)
+	}
+}
+
+// Log files without a digest are told when their digest is late, and not before: those of a
+// new account come earlier than its first digest.
+func TestLogsWithoutDigests(t *testing.T) {
+	const other = "444455556666"
+	for _, row := range []struct {
+		name string
+		age  time.Duration // of the log file
+		key  string        // beside it
+		want int
+	}{
+		{"young", 3*time.Hour - 10*time.Minute, "", 0},
+		{"old", 3*time.Hour + 10*time.Minute, "", 1},
+		{"young, after a file that is not a log", time.Hour, "0", 0},
+		{"before the asked time", 49 * time.Hour, "", 0},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := newSite(t, 1)
+			c := s.trail.Chain(other, region, day)
+			s.Delete(bucket, c.Issued[0].Key)
+			at := day.Add(49 * time.Hour)
+			o, _ := c.Deliver(at.Add(-row.age), s.Log(1))
+			if row.key != "" {
+				s.Put(bucket, strings.Replace(o.Key, "/"+other+"_", "/"+row.key+"_", 1), testtrail.Stored{Body: []byte("x"), Modified: at})
+			}
+			s.cfg.Now, s.cfg.Since = func() time.Time { return at }, day.Add(24*time.Hour)
+			s.run(t)
+			if len(s.found.all) != row.want || row.want == 1 && s.found.all[0].Class != finding.Coverage {
+				t.Errorf("findings %+v", s.found.all)
+			}
+		})
 	}
 }

@@ -126,7 +126,7 @@ func TestHiddenByTheListing(t *testing.T) {
 					want, classes = s.want(at.Logs...), []string{"digest-missing"}
 				}
 				if gone >= 0 && !known { // nothing names what lies before
-					want, classes = map[string]bool{}, nil
+					want = map[string]bool{}
 					for _, d := range s.c.Issued[len(s.c.Issued)-1-gone:] {
 						for _, l := range d.Logs {
 							o, _ := s.Stored(l.Bucket, l.Key)
@@ -166,7 +166,9 @@ func TestMoves(t *testing.T) {
 					if gap {
 						s.c.Skip(3 * time.Hour)
 						s.c.Restart(s.c.Now())
-						classes = []string{"gap"}
+						if name != "organization" { // then only a name says that it is the same trail
+							classes = []string{"gap"}
+						}
 					}
 					s.c.Hours(3)
 					s.run(t)
@@ -214,7 +216,7 @@ func TestBrokenSourceHoldsNoOther(t *testing.T) {
 				}}
 			}
 			s.cfg.Sources = append(s.cfg.Sources, second)
-			s.cfg.Metrics = ingest.NewMetrics(prometheus.NewRegistry())
+			s.cfg.Metrics = prometheus.NewRegistry()
 			if _, err := ingest.Run(t.Context(), s.cfg); !errors.Is(err, refused) {
 				t.Errorf("error %v", err)
 			}
@@ -262,7 +264,7 @@ func TestHaltAtAForeignObject(t *testing.T) {
 	s := newSite(t, 2)
 	s.Put(bucket, "AWSLogs/"+account+"/CloudTrail-Digest/"+region+"/2026/03/01/x", testtrail.Stored{Body: []byte("x")})
 	s.cfg.Halt = true
-	s.cfg.Metrics = ingest.NewMetrics(prometheus.NewRegistry())
+	s.cfg.Metrics = prometheus.NewRegistry()
 	if _, err := ingest.Run(t.Context(), s.cfg); !errors.Is(err, ingest.ErrHalt) {
 		t.Errorf("error %v", err)
 	}
@@ -296,7 +298,7 @@ func TestCancelAtAnyMoment(t *testing.T) {
 			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*200*time.Microsecond)
 			defer cancel()
-			s.cfg.Metrics = ingest.NewMetrics(prometheus.NewRegistry())
+			s.cfg.Metrics = prometheus.NewRegistry()
 			if _, err := ingest.Run(ctx, s.cfg); err != nil {
 				t.Errorf("run %d: %v", i, err)
 			}
@@ -400,12 +402,10 @@ func TestLargeDigests(t *testing.T) {
 // that is gone.
 func TestFindingsFileGone(t *testing.T) {
 	s := newSite(t, 1)
-	s.c.Hour([]byte(`{"Records":[{"eventID":"a"},5,{"eventID":"b"}]}`))
+	s.c.Hour([]byte(`{"Other":[]}`))
 	s.cfg.Findings = &flaky{findings: s.found, fails: 1, err: fmt.Errorf("write: %w", fs.ErrNotExist)}
 	s.run(t)
-	want := s.want()
-	delete(want, s.c.Issued[2].Logs[0].String()+" 1") // 5 has no line
-	s.expect(t, want, "log-corrupt")
+	s.expect(t, s.want(), "log-corrupt")
 }
 
 // A log of more stored bytes than CloudTrail ever writes is planted: its hash

@@ -1,20 +1,38 @@
+// Package ingest follows digest chains and emits the events of their log files, each only
+// when it is proven. It holds the loops; what they decide and do is in the packages below:
+//
+//	poll.go      lists a source again and again ──┐
+//	announce.go  receives from a queue ───────────┴─> follow.Frontier of each chain
+//	schedule.go  which chains run now
+//	chain.go     one chain, one digest: read ─> judge ─> follow.Next ─> logs ─> flush ─> head ─> done
+//	lookback.go  the digests before one, by signed names or by listing
+//	unproven.go  chains without a trusted digest: a bounded number, without a head
+//	removal.go   announced deletions: looked at, never believed
+//	orders.go    what the operator orders, carried out between two digests
+//	listed.go    which account folders were listed in full
+//	status.go    what the operator sees
+//
+// A digest is done when every log file that it lists is durable in every sink, or
+// quarantined with a finding. Then the head of its chain is stored, and then those who
+// announced the digest are told. A crash anywhere repeats a digest, with equal ids, and
+// loses nothing. What cannot be read is waited for and never skipped. What is wrong is
+// reported, quarantined and skipped.
 package ingest
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
 
-	"github.com/trailseal/trailseal/internal/budget"
-	"github.com/trailseal/trailseal/internal/discover"
-	"github.com/trailseal/trailseal/internal/fetch"
+	"github.com/trailseal/trailseal/internal/failure"
+	"github.com/trailseal/trailseal/internal/findings"
+	"github.com/trailseal/trailseal/internal/follow"
+	"github.com/trailseal/trailseal/internal/ledger"
+	"github.com/trailseal/trailseal/internal/pipeline"
 	"github.com/trailseal/trailseal/pkg/chain"
 	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
@@ -22,397 +40,315 @@ import (
 
 // Worker is one run.
 type Worker struct {
-	Config
-	m       *Metrics
-	keys    *chain.Keyring
-	budget  *budget.Budget
-	scratch [len(classes)]sync.Pool // of *scratch
-	group   *errgroup.Group         // every goroutine that follows
-	stops   stops
-	sources []*feed
-	events  atomic.Int64
+	config   Config
+	policy   follow.Policy
+	keys     *chain.Keyring
+	ledger   *ledger.Ledger
+	findings *findings.Reporter
+	pipeline *pipeline.Pipeline
+	feeds    []*feed
+	offs     offs
+	removals *removals
+	metrics  *metrics
+	drained  chan struct{} // closed by Drain
+	drain    func()
+	halt     context.CancelCauseFunc // ends the run; set by Run before anything else runs
+	orders   chan *order             // of the operator; Run passes them on
 
-	mu       sync.Mutex // guards what follows
-	chains   map[string]*follower
-	told     map[findingID]*telling // findings reported, so that a retry reports none twice
-	findings int
-	sinkErr  error
+	mu        sync.Mutex                  // guards what follows
+	chains    map[string]*chainLoop       // with a stored head or a trusted digest, by their heads' names
+	byRegion  map[feedRegion][]*chainLoop // the same, by account and region
+	unmatched []string                    // heads of sources that are not among the feeds
 }
 
-// ErrNotListed: a source has not been looked at yet.
+// ErrNotListed says that a source has not been listed yet.
 var ErrNotListed = errors.New("not yet listed")
 
-// errNotYet: what is absent may still arrive.
-var errNotYet = errors.New("not there yet")
+// ErrHalt says that the run ended at a finding.
+var ErrHalt = findings.ErrHalt
 
-// feed is a Source with what belongs to it.
-type feed struct {
-	Source
-	digests *fetch.Fetcher
-	logs    *fetch.Fetcher // each source has its own, so that a slow one holds no other
-	workers *fetch.Workers // log files in flight
-	finder  *discover.Finder
-	budget  *budget.Budget // its share, so that one which hangs leaves room for others: as many as Memory has room for a large log of each
-	// hands bounds, in bytes, the logs that are being read, inflated and emitted
-	// to inHand: where sinks are slower than that, more of them would only lie in
-	// memory. The latency of those whose turn comes next passes meanwhile.
-	hands  *semaphore.Weighted
-	inHand int64
-	last   sizes               // of the last log of any chain
-	walks  *semaphore.Weighted // chains in flight
-	deep   *semaphore.Weighted // those of them that may go deep
-	// recalled: the chains that an earlier run followed are followed. Owned by
-	// who polls.
-	recalled bool
-	// filtersTold and trailsTold: what was asked for and is not there was told.
-	// Owned by who polls.
-	filtersTold, trailsTold bool
-	listed                  map[trail.Place]bool // whose digests were listed since Since; guarded by the worker's mu
-	err                     error                // of the last look at it, ErrNotListed before the first; guarded by the worker's mu
+// errStopping says that the worker ends. What it was given comes back at once.
+var errStopping = fmt.Errorf("shutting down: %w", context.Canceled)
+
+// Outcome is how a run ended.
+type Outcome struct {
+	Findings int // reported
+	Waiting  int // chains with digests that could not be processed
+	Events   int64
 }
 
-// ErrHalt ends a run at a finding.
-var ErrHalt = errors.New("halted at a finding")
-
-// Run follows until ctx ends or, with Once, until all is dealt with that can
-// be. It waits for everything it started.
-func Run(ctx context.Context, c Config) (Outcome, error) { return New(c).Run(ctx) }
-
-// New returns a worker that has not begun.
-func New(c Config) *Worker {
-	w := &Worker{
-		Config: c, m: c.Metrics, budget: budget.New(c.Memory, func(n int64) { c.Metrics.inFlight.Set(float64(n)) }),
-		keys:   chain.NewKeyring(c.Keys, c.Since, c.Now(), c.Now),
-		chains: map[string]*follower{}, told: map[findingID]*telling{},
+// Run makes a worker and runs it.
+func Run(ctx context.Context, c Config) (Outcome, error) {
+	w, err := New(ctx, c)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return Outcome{}, nil
+	case err != nil:
+		return Outcome{}, err
 	}
-	for n := range w.scratch {
-		w.scratch[n].New = func() any { return new(scratch) }
+	return w.Run(ctx)
+}
+
+// New returns a worker that has not begun. It reads the state and registers the metrics.
+func New(ctx context.Context, c Config) (*Worker, error) {
+	var w *Worker // findings.New does not call StateFailed
+	reporter, err := findings.New(ctx, findings.Options{
+		Sink: c.Findings, Store: c.State, Halt: c.Halt, Now: c.Now, Metrics: c.Metrics,
+		StateFailed: func(ctx context.Context, err error) { w.metrics.stateFailed(ctx, err) },
+	})
+	if err != nil {
+		return nil, err
 	}
-	w.m.memoryBudget.Set(float64(c.Memory))
-	w.m.grace.Set(c.Grace.Seconds())
-	w.m.census.of(w.followers)
-	share := max(c.Memory/int64(max(len(c.Sources), 1)), largeReserve)
+	w = &Worker{
+		config: c, policy: c.policy(), ledger: ledger.New(c.State), findings: reporter,
+		keys: chain.NewKeyring(c.Keys, c.Since, c.Now(), c.Now),
+		pipeline: pipeline.New(pipeline.Options{
+			Sink: c.Sink, Sinks: c.Sinks, Memory: c.Memory, Concurrency: c.Concurrency, Sources: len(c.Sources),
+			Now: c.Now, Log: c.Log, Metrics: c.Metrics,
+		}),
+		removals: newRemovals(), drained: make(chan struct{}), orders: make(chan *order),
+		chains: map[string]*chainLoop{}, byRegion: map[feedRegion][]*chainLoop{},
+	}
+	w.drain = sync.OnceFunc(func() { close(w.drained) })
+	w.metrics = newMetrics(c.Metrics, w)
+	w.metrics.grace.Set(c.Grace.Seconds())
 	for _, s := range c.Sources {
-		w.sources = append(w.sources, w.newSource(s, share))
+		w.feeds = append(w.feeds, w.newFeed(s))
 	}
-	return w
+	return w, nil
 }
 
-// Run runs the worker, once.
+// Drain ends the intake: the digests in work are processed, others are left to the next
+// run, and Run returns. It may be called at any time, from any goroutine.
+func (w *Worker) Drain() { w.drain() }
+
+func (w *Worker) isDraining() bool {
+	select {
+	case <-w.drained:
+		return true
+	default:
+		return false
+	}
+}
+
+// Run runs the worker, once, until ctx ends, Drain is called or, with Config.Once, all is
+// processed that can be. It waits for everything that it started.
 func (w *Worker) Run(ctx context.Context) (Outcome, error) {
 	stopped := ctx
-	group, ctx := errgroup.WithContext(ctx)
-	w.group = group
-	for _, s := range w.sources {
-		group.Go(func() error { return w.pollAll(ctx, s) })
+	ctx, halt := context.WithCancelCause(ctx)
+	defer halt(nil)
+	w.halt = halt
+	intake, endIntake := context.WithCancel(ctx)
+	defer endIntake()
+	defer context.AfterFunc(ctx, endIntake)()
+	go func(done <-chan struct{}) {
+		select {
+		case <-w.drained:
+			endIntake()
+		case <-done:
+		}
+	}(intake.Done())
+	if err := w.recallAll(intake, ctx); err != nil {
+		return w.outcome(), w.ended(ctx, stopped, err)
 	}
-	for _, a := range w.Announcers {
-		group.Go(func() error { return w.listen(ctx, a) })
+	endOrders := w.beginOrders(ctx)
+	defer endOrders()
+	group, intake := errgroup.WithContext(intake)
+	for _, f := range w.feeds {
+		group.Go(func() error { return w.pollAll(intake, ctx, f) })
+	}
+	for _, a := range w.config.Announcers {
+		group.Go(func() error { return w.listen(intake, ctx, a) })
 	}
 	err := group.Wait()
-	if stopped.Err() != nil && errors.Is(err, stopped.Err()) {
-		err = nil
-	}
-	for _, s := range w.sources {
-		s.logs.Wait()
-		s.workers.Wait()
-	}
-	w.release(errStopping)
-	if err == nil && w.Once && stopped.Err() == nil {
-		err = w.SourcesReady(ctx)
-	}
-	return w.outcome(), err
-}
-
-// walksAtOnce bounds the chains under way, and with them the digests held: of
-// each chain aheadDigests are fetched ahead, deepDigests of the first few. More
-// would only open connections that are never used again.
-const (
-	walksAtOnce  = 64
-	aheadDigests = 4
-	deepAtOnce   = 8
-	deepDigests  = 16
-)
-
-// depth returns how many digests of a chain are fetched ahead; done gives a
-// place among the deep ones back.
-func (s *feed) depth() (n int, done func()) {
-	if s.deep.TryAcquire(1) {
-		return deepDigests, func() { s.deep.Release(1) }
-	}
-	return aheadDigests, func() {}
-}
-
-func (w *Worker) newSource(s Source, share int64) *feed {
-	objects := counting{s.View(s.Objects), w.m}
-	src := &feed{
-		Source: s, digests: fetch.New(objects, (walksAtOnce-deepAtOnce)*aheadDigests+deepAtOnce*deepDigests), logs: fetch.New(objects, w.Concurrency),
-		workers: fetch.NewWorkers(w.Concurrency), budget: w.budget.Share(share), walks: semaphore.NewWeighted(walksAtOnce), deep: semaphore.NewWeighted(deepAtOnce),
-		listed: map[trail.Place]bool{}, err: ErrNotListed,
-	}
-	src.inHand = share / 8
-	src.hands = semaphore.NewWeighted(src.inHand)
-	src.digests.Plain, src.logs.Plain = s.IsCopy(), s.IsCopy()
-	src.finder = &discover.Finder{
-		Objects: s.View(s.Objects), Source: s.Source, Concurrency: 16,
-		Keep: func(p trail.Place) bool {
-			return wanted(w.Accounts, p.Account) && (p.Region == "" || wanted(w.Regions, p.Region))
-		},
-	}
-	return src
-}
-
-// placeOf returns a place of the source with the roots of a copy. In a copy a
-// place has no prefix.
-func (s *feed) placeOf(p trail.Place) discover.Place {
-	if s.IsCopy() {
-		p.Prefix = ""
-	}
-	return discover.Place{Place: p, Roots: s.Roots(p)}
-}
-
-// managementAccount returns the management account of an organization, "" where
-// it is not known, or for no organization.
-func (w *Worker) managementAccount(ctx context.Context, organization string) string {
-	if organization == "" || w.Management == nil {
-		return ""
-	}
-	return w.Management(ctx, organization)
-}
-
-func wanted(only []string, s string) bool { return len(only) == 0 || slices.Contains(only, s) }
-
-// follower returns the follower of a chain, made where needed.
-func (w *Worker) follower(s *feed, name trail.Chain) *follower {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	id := s.Name + " " + headName(s, name)
-	f := w.chains[id]
-	if f == nil {
-		f = w.newFollower(s, name)
-		w.chains[id] = f
-	}
-	return f
-}
-
-func (w *Worker) newFollower(s *feed, name trail.Chain) *follower {
-	return &follower{
-		Worker: w, source: s, name: name, pace: maxPace, emitted: map[trail.Object]bool{}, bad: map[string]bool{}, repeated: map[string]string{},
-		known: map[trail.DigestKey]discover.Digest{}, waiting: map[trail.DigestKey][]func(error){}, hinted: map[trail.DigestKey]bool{},
-	}
-}
-
-// kick lets a chain be followed, unless it is already.
-func (w *Worker) kick(ctx context.Context, f *follower) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.again = true
-	if f.running || ctx.Err() != nil {
-		return
-	}
-	f.running = true
-	w.group.Go(func() error {
-		for f.kicked() {
-			if err := f.run(ctx); errors.Is(err, ErrHalt) {
-				return err
-			}
-		}
-		return ctx.Err()
-	})
-}
-
-// kicked reports whether the chain is to be followed once more. Where not, it
-// stops running in the same step: a kick comes before it or starts anew.
-func (f *follower) kicked() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.running, f.again = f.again, false
-	return f.running
-}
-
-// run follows the chain and, after a failure, tries again later: no other
-// chain waits for it.
-func (f *follower) run(ctx context.Context) error {
-	for try := 0; ; try++ {
-		err := f.runOnce(ctx)
-		f.mu.Lock()
-		f.lastErr = err
-		f.mu.Unlock()
-		if err == nil || ctx.Err() != nil || errors.Is(err, ErrHalt) {
-			return err
-		}
-		if errors.Is(err, errWaits) || try+1 >= holdTries {
-			f.giveBack(err)
-		}
-		if errors.Is(err, errWaits) {
-			return err
-		}
-		f.Log.Warn("chain waits", "chain", f.name.String(), "try", try+1, "error", err)
-		if f.Once && try+1 >= onceTries {
-			return err
-		}
-		if err := pause(ctx, try); err != nil {
-			return err
+	if err == nil && w.config.Once && !w.isDraining() {
+		for _, f := range w.feeds {
+			f.schedule.waitIdle(ctx)
+			err = errors.Join(err, w.recordListing(ctx, f, true))
 		}
 	}
+	if err != nil && !errors.Is(err, context.Canceled) {
+		halt(err)
+	}
+	for _, f := range w.feeds {
+		f.schedule.close()
+		f.logs.Wait()
+		f.digests.Wait()
+	}
+	w.removals.wait.Wait()
+	endOrders()
+	for _, c := range w.all() {
+		c.frontier.GiveBack(errStopping)
+	}
+	w.pipeline.Accounts().End()
+	return w.outcome(), w.ended(ctx, stopped, err)
 }
 
-// onceTries is how often a run that ends by itself tries a chain. After
-// holdTries announcements are given back; not later, since in such a run the
-// announcer waits for them.
-const (
-	onceTries = 4
-	holdTries = onceTries
-)
-
-func (f *follower) runOnce(ctx context.Context) error {
-	if err := f.source.walks.Acquire(ctx, 1); err != nil {
+// ended returns the error of a run.
+func (w *Worker) ended(ctx, stopped context.Context, err error) error {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, ErrHalt):
+		return ErrHalt
+	case stopped.Err() != nil, w.isDraining():
+		return nil
+	case err != nil:
 		return err
+	case w.config.Once:
+		return w.SourcesReady(stopped)
 	}
-	defer f.source.walks.Release(1)
-	return f.follow(ctx)
+	return nil
 }
 
-// findingID is the hash of what makes a finding the same as another.
-type findingID [16]byte
-
-// telling is a finding on its way; done is closed when err is known.
-type telling struct {
-	done chan struct{}
-	err  error
+func (w *Worker) outcome() Outcome {
+	o := Outcome{Events: w.pipeline.Accounts().Events().Accepted, Findings: w.findings.Count()}
+	for _, c := range w.all() {
+		if c.snapshot().err != nil {
+			o.Waiting++
+		}
+	}
+	return o
 }
 
-// find reports a finding, once in a run. Whoever finds the same at the same
-// time waits: nothing is passed by before its finding is durable.
-func (w *Worker) find(ctx context.Context, f finding.Finding) error {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %s %s %s %s %s %s", f.Class, f.Account, f.Region, f.Trail, f.Bucket, f.Key, f.Time, f.Detail))
-	id := findingID(sum[:16])
+// report reports a finding. Where it halts the run, no chain goes on.
+func (w *Worker) report(ctx context.Context, f finding.Finding) error {
+	err := w.findings.Report(ctx, f)
+	if errors.Is(err, ErrHalt) {
+		w.halt(err)
+	}
+	return err
+}
+
+// all returns the loops of all chains.
+func (w *Worker) all() []*chainLoop {
 	w.mu.Lock()
-	t := w.told[id]
-	if t == nil {
-		t = &telling{done: make(chan struct{})}
-		w.told[id] = t
-		w.mu.Unlock()
-		w.tell(ctx, id, t, f)
-		return t.err
+	all := make([]*chainLoop, 0, len(w.chains))
+	for _, c := range w.chains {
+		all = append(all, c)
 	}
 	w.mu.Unlock()
-	select {
-	case <-t.done:
-		if errors.Is(t.err, ErrHalt) {
-			return nil
-		}
-		return t.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (w *Worker) tell(ctx context.Context, id findingID, t *telling, f finding.Finding) {
-	err := w.Findings.Find(ctx, f)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	defer close(t.done)
-	if err != nil {
-		delete(w.told, id)
-		// Not wrapped: that a file of findings is not there says nothing about
-		// the evidence.
-		if t.err = ctx.Err(); t.err == nil {
-			t.err = fmt.Errorf("report finding: %v", err)
-			w.m.findingRetries.Inc()
-		}
-		return
-	}
-	w.findings++
-	w.m.found(f.Class, w.Now())
-	if w.Halt {
-		t.err = ErrHalt
-	}
-}
-
-// deliver gives a batch to the sinks until they have it or ctx ends. Nothing
-// else moves on meanwhile: the batch keeps its share of the budget.
-func (w *Worker) deliver(ctx context.Context, b trail.Batch) error {
-	for try := 0; ; try++ {
-		err := w.Sink.Emit(ctx, b)
-		if err == nil {
-			w.events.Add(int64(len(b.Lines)))
-			w.sinkError(nil)
-			return nil
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		w.sinkError(err)
-		w.m.sinkRetries.Inc()
-		w.Log.Warn("emit failed, trying again", "log", b.Log.String(), "try", try+1, "error", err)
-		if err := pause(ctx, try); err != nil {
-			return err
-		}
-	}
-}
-
-func (w *Worker) sinkError(err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.sinkErr = err
-}
-
-// release tells everyone who waits for a digest that the run has ended.
-func (w *Worker) release(why error) {
-	for _, f := range w.followers() {
+	for _, f := range w.feeds {
 		f.mu.Lock()
-		for key := range f.waiting {
-			f.settleLocked(key, why)
+		for _, c := range f.unproven {
+			all = append(all, c)
 		}
 		f.mu.Unlock()
-	}
-}
-
-func (w *Worker) followers() []*follower {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var all []*follower
-	for _, f := range w.chains {
-		all = append(all, f)
 	}
 	return all
 }
 
-func (w *Worker) outcome() Outcome {
-	o := Outcome{Events: w.events.Load()}
-	for _, f := range w.followers() {
-		f.mu.Lock()
-		if f.lastErr != nil {
-			o.Waiting++
+// recallAll recalls the chains of earlier runs. Without them the worker would begin anew, so
+// it tries until it can read the state, or intake ends. The chains run until ctx ends.
+func (w *Worker) recallAll(intake, ctx context.Context) error {
+	for try := 0; ; try++ {
+		err := w.recall(intake, ctx)
+		decision := failure.Decide(failure.Failure{Operation: failure.Head, Err: err})
+		if decision.Do != failure.Retry || w.policy.Tries > 0 && try+1 >= w.policy.Tries {
+			return err
 		}
+		w.config.Log.Warn("the state cannot be read, trying again", "try", try+1, "error", err)
+		if err := failure.Sleep(intake, failure.Pause(try)); err != nil {
+			return err
+		}
+	}
+}
+
+// recall makes the loops of the chains that earlier runs followed, and lets each run once:
+// a chain whose folders were emptied meanwhile must not be forgotten with them. It reads
+// when folders were last listed, too.
+func (w *Worker) recall(intake, ctx context.Context) error {
+	names, err := w.ledger.Names(intake)
+	if err != nil {
+		w.metrics.stateFailed(intake, err)
+		return err
+	}
+	w.unmatched = nil
+	for _, f := range w.feeds {
+		listings, err := w.ledger.Listings(intake, f.identity)
+		if err == nil && listings.Since.IsZero() {
+			listings.Since = w.config.Since
+			listings, err = w.ledger.SetListings(intake, f.identity, listings)
+		}
+		if err != nil {
+			w.metrics.stateFailed(intake, err)
+			return err
+		}
+		f.mu.Lock()
+		f.listings = listings
 		f.mu.Unlock()
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	o.Findings = w.findings
-	return o
-}
-
-// SourcesReady returns why the sources cannot be listed, nil if they can.
-func (w *Worker) SourcesReady(context.Context) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.sourcesErr()
-}
-
-// sourcesErr is called with mu held.
-func (w *Worker) sourcesErr() error {
-	var errs []error
-	for _, s := range w.sources {
-		errs = append(errs, s.err)
+	for _, name := range names {
+		source, c, err := ledger.Parse(name)
+		i := slices.IndexFunc(w.feeds, func(f *feed) bool { return f.identity == source })
+		switch {
+		case err != nil || i < 0:
+			w.mu.Lock()
+			w.unmatched = append(w.unmatched, name)
+			w.mu.Unlock()
+		case w.isSelected(c):
+			loop := w.newLoop(w.feeds[i], c)
+			w.mu.Lock()
+			w.addLocked(loop)
+			w.mu.Unlock()
+		}
 	}
-	return errors.Join(errs...)
+	w.openAll(ctx)
+	for _, c := range w.all() {
+		c.feed.schedule.add(ctx, c)
+	}
+	if n := len(w.unmatched); n > 0 {
+		w.metrics.unmatched.Set(float64(n))
+		w.config.Log.Warn("the state has heads that belong to no source: their chains are not followed",
+			"heads", n, "first", w.unmatched[0])
+	}
+	return nil
 }
 
-// SinksReady returns why the last batch was refused, nil if it was not.
-func (w *Worker) SinksReady(context.Context) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.sinkErr
+// openAll reads the stored heads: they say where polls begin. The loop of a head that cannot be
+// read tries again by itself.
+func (w *Worker) openAll(ctx context.Context) {
+	group := new(errgroup.Group)
+	group.SetLimit(opensAtOnce)
+	for _, c := range w.all() {
+		group.Go(func() error {
+			_ = c.open(ctx)
+			return nil
+		})
+	}
+	_ = group.Wait()
+}
+
+// opensAtOnce is how many heads are read at once.
+const opensAtOnce = 16
+
+// feedRegion is an account and region of a source.
+type feedRegion struct {
+	feed            *feed
+	account, region string
+}
+
+// addLocked adds a chain that is followed. mu is held.
+func (w *Worker) addLocked(c *chainLoop) {
+	if w.chains[c.id] != nil {
+		return
+	}
+	w.chains[c.id] = c
+	at := feedRegion{c.feed, c.name.Account, c.name.Region}
+	w.byRegion[at] = append(w.byRegion[at], c)
+}
+
+// isSelected reports whether the operator asked for a chain.
+func (w *Worker) isSelected(c trail.Chain) bool {
+	return wanted(w.config.Accounts, c.Account) && wanted(w.config.Regions, c.Region) &&
+		wanted(w.config.Trails, c.Trail)
+}
+
+func wanted(only []string, s string) bool { return len(only) == 0 || slices.Contains(only, s) }
+
+// managementAccount returns the management account of an organization, "" where it is not
+// known, or for no organization.
+func (w *Worker) managementAccount(ctx context.Context, organization string) string {
+	if organization == "" || w.config.Management == nil {
+		return ""
+	}
+	return w.config.Management(ctx, organization)
 }

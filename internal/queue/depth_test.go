@@ -14,12 +14,12 @@ import (
 	"github.com/trailseal/trailseal/internal/queue"
 )
 
-// The depth is what was said last, and none where that failed.
+// The metric shows the last answer, and nothing after an answer that failed.
 func TestDepth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answers := []error{nil, errors.New("access denied"), nil}
 		asked := 0
-		q, m, r := start(&pond{}, &found{}, func(o *queue.Options) {
+		q, m, r := start(&fake{}, func(o *queue.Options) {
 			o.Depth = func(ctx context.Context) (queue.Depth, error) {
 				if asked == len(answers) {
 					<-ctx.Done()
@@ -33,17 +33,18 @@ func TestDepth(t *testing.T) {
 			t.Helper()
 			synctest.Wait()
 			if want != "" {
-				want = "# HELP queue_messages About how many messages the queues hold, as SQS said last: visible, in_flight (received by some worker), delayed.\n# TYPE queue_messages gauge\n" + want
+				want = "# HELP queue_messages Approximate number of messages in the queues: visible, " +
+					"in_flight (received by some worker), delayed.\n# TYPE queue_messages gauge\n" + want
 			}
 			if err := testutil.GatherAndCompare(r, strings.NewReader(want), "queue_messages"); err != nil {
 				t.Error(err)
 			}
 		}
-		shows("") // nobody has called Next
+		shows("") // before the first Next
 		ended := make(chan error)
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
-			_, _, err := q.Next(ctx)
+			_, err := q.Next(ctx)
 			ended <- err
 		}()
 		const rest = "queue_messages{state=\"delayed\"} 1\nqueue_messages{state=\"in_flight\"} 2\n"
@@ -52,7 +53,7 @@ func TestDepth(t *testing.T) {
 		shows("")
 		time.Sleep(30 * time.Second)
 		shows(rest + "queue_messages{state=\"visible\"} 43\n")
-		time.Sleep(60 * time.Second) // two that do not answer
+		time.Sleep(60 * time.Second) // two requests without an answer
 		shows("")
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) && err != io.EOF {

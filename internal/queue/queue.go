@@ -1,62 +1,62 @@
-// Package queue consumes one SQS queue of notifications with good manners: it
-// receives what there is room for, keeps what is in work invisible to others,
-// deletes only what was dealt with, in batches, and gives back on the way out
-// what was not.
+// Package queue consumes one SQS queue of notifications. It receives what it has
+// room for, keeps messages invisible to others while a worker processes them,
+// deletes only what the worker has processed, and returns the rest.
 //
-//	receive ── parse ──┬─ objects ──> Next ──> dealt with ──┬─ nil ──> delete
-//	                   ├─ removals ─> find ──> delete       └─ error ─> comes back
-//	                   ├─ tests ────> delete
-//	                   └─ unknown ──> left until its visibility runs out
+//	receive ── parse ──┬─ objects, removals ─> Next ─> worker ─> Done ─┬─ nil ───> delete
+//	                   ├─ tests ─> delete                              └─ error ─> return
+//	                   └─ unknown ─> left until its visibility runs out
 //
-// SQS delivers at least once, in any order, and takes deletions that seem to
-// fail: a delivery is nothing but a hint that objects exist, so each is dealt
-// with for itself, and all of them are harmless.
+// A message is in work from its receipt until it is deleted, returned or left.
+// Heartbeats renew its visibility until then, or until Close. They go on after the
+// context of Next has ended.
 //
-// The package never deletes what failed or what it does not understand (the
-// queue's redrive policy owns those), never visits a URL of a body, and decides
-// nothing about objects: which buckets are foreign is for who calls Next.
+// SQS delivers at least once, in any order, and a deletion that seems to fail
+// may have taken effect. So a message is only a hint that objects exist or are
+// gone. To process it twice is harmless.
+//
+// The package never deletes a message that failed or that it does not
+// understand: these belong to the redrive policy of the queue. It never visits a
+// URL of a body. It decides nothing about objects: the caller of Next knows
+// which buckets are foreign and what a removal means.
 package queue
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/trailseal/trailseal/pkg/finding"
-	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// Client is the queue as an adapter offers it. Safe for concurrent use; it
-// retries transient errors itself, and takes any number of receipts.
+// Client is the queue as an adapter offers it. Its methods are safe for
+// concurrent use, return soon after their context ends, and retry transient
+// errors.
 type Client interface {
-	// Receive waits up to wait for a first message and returns up to limit of
-	// those that are there, none where none came. They stay invisible to
-	// others for visibility.
+	// Receive waits up to wait for a first message. It returns the messages that
+	// are there, at most limit, or none. They stay invisible to others for
+	// visibility.
 	Receive(ctx context.Context, limit int, wait, visibility time.Duration) ([]Message, error)
-	// Delete removes messages for good. Of the errors, which are as many, each
-	// tells about its receipt; it may have taken effect all the same, and wraps
-	// ErrReceipt where it is of no use to try again.
+	// Delete removes messages for good. It takes any number of receipts and
+	// returns an error or nil for each. A deletion that returns an error may have
+	// taken effect. The error wraps ErrReceipt if another try is useless.
 	Delete(ctx context.Context, receipts []string) []error
-	// Extend makes messages visible to others in visibility from now, at once
-	// if that is 0. Errors are as for Delete.
+	// Extend makes messages visible to others in visibility from now, at once if
+	// that is 0. Receipts and errors are those of Delete.
 	Extend(ctx context.Context, receipts []string, visibility time.Duration) []error
 }
 
-// Message is one delivery of a message.
+// Message is one receipt of a message.
 type Message struct {
-	ID       string // the same in every delivery
-	Receipt  string // this delivery's
+	ID       string // the same each time the message is received
+	Receipt  string // of this time
 	Body     []byte
 	Sent     time.Time // zero when unknown
-	Receives int       // deliveries so far, about; at least 1
+	Receives int       // how often the message was received, about; at least 1
 }
 
-// ErrReceipt says that a receipt is good no longer: the message is gone, or can
-// be received again and will be.
+// ErrReceipt says that a receipt is not valid any more. The message is deleted,
+// or others can receive it.
 var ErrReceipt = errors.New("the receipt is not valid any more")
 
 // Defaults of Options.
@@ -69,153 +69,96 @@ const (
 // Options of a Queue.
 type Options struct {
 	Name       string        // for people: the URL
-	Visibility time.Duration // of a message in work, from one heartbeat on
-	Wait       time.Duration // of a long poll
-	InFlight   int           // messages received and not ended, at most
-	Drain      bool          // end once the queue is empty and nothing is in flight
+	Visibility time.Duration // how long a message stays invisible after each heartbeat
+	Wait       time.Duration // how long Receive waits for a message
+	InFlight   int           // at most so many messages are in work
+	Drain      bool          // Next returns io.EOF when the queue is empty and no message is in work
 
-	// Depth asks how many messages there are; nil: nobody is asked.
+	// Depth returns how many messages the queue has. It may be nil.
 	Depth func(context.Context) (Depth, error)
 
-	Log     *slog.Logger
-	Metrics *Metrics
+	Log     *slog.Logger // required
+	Metrics *Metrics     // required
 }
 
-// Queue hands out what the messages of a queue announce.
+// Queue returns what the messages of one SQS queue announce.
 type Queue struct {
-	Options
-	client Client
-	find   func(context.Context, finding.Finding) error
+	client  Client
+	options Options
+	active  *active
+	extend  chan struct{} // holds a value during a call of Extend: a heartbeat must not undo a return
 
-	mu      sync.Mutex // guards what follows, and the deliveries
-	held    map[*delivery]bool
-	ready   []*delivery   // parsed, and not handed out yet
-	ended   []*delivery   // told how they ended, and SQS does not know it yet
-	changed chan struct{} // closed, and replaced, when a delivery has gone
-	work    chan struct{} // holds a value when ended is not empty
-	stop    context.CancelFunc
-	closed  bool
-	lastErr error  // of the last Receive
-	depth   *Depth // nil: not known
-	// tried are the messages that were given back or left, by id, in a queue
-	// that is drained: it is empty when nothing else comes.
-	tried   map[string]bool
-	keepers sync.WaitGroup
+	stop    context.CancelFunc // ends the keepers; set by Next, used by Close
+	keepers sync.WaitGroup     // heartbeat, finisher, depth
+
+	mu      sync.Mutex // guards what follows
+	lastErr error      // of the last Receive
+	depth   *Depth     // nil while unknown
 }
 
-// New returns a queue. Nothing runs before the first Next.
+// New returns a queue. It starts no goroutine: the first Next does.
 func New(c Client, o Options) *Queue {
-	def := func(d *time.Duration, v time.Duration) {
-		if *d == 0 {
-			*d = v
-		}
+	if o.Visibility == 0 {
+		o.Visibility = DefaultVisibility
 	}
-	def(&o.Visibility, DefaultVisibility)
-	def(&o.Wait, DefaultWait)
+	if o.Wait == 0 {
+		o.Wait = DefaultWait
+	}
 	if o.InFlight == 0 {
 		o.InFlight = DefaultInFlight
 	}
-	q := &Queue{
-		Options: o, client: c, held: map[*delivery]bool{}, changed: make(chan struct{}), work: make(chan struct{}, 1), tried: map[string]bool{},
-		find: func(context.Context, finding.Finding) error { return errNobody },
-	}
+	q := &Queue{client: c, options: o, active: newActive(o), extend: make(chan struct{}, 1)}
 	o.Metrics.add(q)
 	return q
 }
 
-var errNobody = errors.New("nobody takes findings")
-
-// Report says who takes findings, such as an announced removal: they are
-// durable, or refused with an error and come back. It is called before the
-// first Next.
-func (q *Queue) Report(find func(context.Context, finding.Finding) error) { q.find = find }
-
-// Next blocks for the objects that a message announces; io.EOF: no more. The
-// function, which does not block, ends the delivery exactly once: nil removes
-// the message, an error makes it come back, at once if it wraps
-// context.Canceled and else after a while that grows with each delivery. Any
-// other error of Next may be followed by another call. One goroutine calls it.
-func (q *Queue) Next(ctx context.Context) ([]trail.Object, func(context.Context, error) error, error) {
-	for {
-		if err := ctx.Err(); err != nil {
-			return nil, nil, err
-		}
-		d, room, changed := q.take()
-		switch {
-		case d != nil:
-			return d.objects, d.end, nil
-		case room < 0:
-			return nil, nil, io.EOF
-		case room == 0:
-			wait(ctx, changed)
-			continue
-		}
-		messages, err := q.client.Receive(ctx, min(room, mostAtOnce), q.Wait, q.Visibility)
-		q.received(err)
-		if err != nil {
-			return nil, nil, fmt.Errorf("queue %s: %w", q.Name, err)
-		}
-		if n := q.admit(ctx, messages); n == 0 && q.Drain {
-			// What is in work may come back, so one more look is due after it.
-			switch n, changed := q.inWork(); n {
-			case 0:
-				return nil, nil, io.EOF
-			default:
-				wait(ctx, changed)
-			}
-		}
-	}
-}
-
-// mostAtOnce is SQS's limit of messages in one answer.
-const mostAtOnce = 10
-
-func wait(ctx context.Context, c <-chan struct{}) {
-	select {
-	case <-ctx.Done():
-	case <-c:
-	}
-}
-
-// take returns the next delivery, or how many messages there is room for: less
-// than 0 once the queue is closed.
-func (q *Queue) take() (d *delivery, room int, changed <-chan struct{}) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.closed {
-		return nil, -1, nil
-	}
-	if q.stop == nil {
-		var ctx context.Context
-		ctx, q.stop = context.WithCancel(context.Background()) // Close ends it
-		q.keepers.Go(func() { q.beat(ctx) })
-		q.keepers.Go(func() { q.settle(ctx) })
-		if q.Depth != nil {
-			q.keepers.Go(func() { q.measure(ctx) })
-		}
-	}
-	if len(q.ready) > 0 {
-		d, q.ready = q.ready[0], q.ready[1:]
-		return d, 0, nil
-	}
-	return nil, max(0, q.InFlight-len(q.held)), q.changed
-}
-
-func (q *Queue) received(err error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.lastErr = err
-}
-
-// Ready returns why nothing could be received the last time, nil if it could.
+// Ready returns the error of the last Receive, nil if it succeeded or if there
+// was none yet. It is safe for concurrent use.
 func (q *Queue) Ready() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.lastErr
 }
 
-func (q *Queue) inWork() (int, <-chan struct{}) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.held), q.changed
+// closeTime bounds what Close may take.
+const closeTime = 5 * time.Second
+
+// Close ends the heartbeats, deletes the messages that were processed and
+// returns all others to the queue, visible at once. Deliveries that have not
+// ended are returned, too: their Done does nothing any more.
+//
+// The caller calls Close after Next has returned. The error says how many
+// processed messages could not be deleted, so that they come again.
+func (q *Queue) Close() error {
+	if again := q.active.close(); again || q.stop == nil {
+		return nil
+	}
+	q.stop()
+	q.keepers.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
+	defer cancel()
+	for try := 0; ; try++ {
+		ended, _ := q.active.takeEnded(time.Now().Add(maxRetry)) // also those that wait for a retry
+		if len(ended) == 0 || try > 0 && !pause(ctx, firstRetry) {
+			break
+		}
+		q.flush(ctx, ended)
+	}
+	if n := q.active.abandon(); n > 0 {
+		return fmt.Errorf("close queue %s: %d processed messages could not be deleted and will come again",
+			q.options.Name, n)
+	}
+	return nil
+}
+
+// pause reports whether d passed before the context ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
 }

@@ -19,17 +19,20 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/trailseal/trailseal/internal/awsapi"
+	"github.com/trailseal/trailseal/internal/notify"
 	"github.com/trailseal/trailseal/internal/queue"
 	"github.com/trailseal/trailseal/internal/testaws"
 	"github.com/trailseal/trailseal/internal/testtrail"
-	"github.com/trailseal/trailseal/pkg/trail"
 )
 
 // adapter makes a queue of awsapi a Client.
-type adapter struct{ *awsapi.Queue }
+type adapter struct {
+	q       *awsapi.Queue
+	renewed chan struct{} // has a value for each heartbeat
+}
 
 func (a adapter) Receive(ctx context.Context, limit int, wait, visibility time.Duration) ([]queue.Message, error) {
-	list, err := a.Queue.Receive(ctx, limit, wait, visibility)
+	list, err := a.q.Receive(ctx, limit, wait, visibility)
 	var messages []queue.Message
 	for _, m := range list {
 		messages = append(messages, queue.Message(m))
@@ -37,8 +40,15 @@ func (a adapter) Receive(ctx context.Context, limit int, wait, visibility time.D
 	return messages, err
 }
 
+func (a adapter) Delete(ctx context.Context, receipts []string) []error {
+	return a.q.Delete(ctx, receipts)
+}
+
 func (a adapter) Extend(ctx context.Context, receipts []string, visibility time.Duration) []error {
-	return a.ChangeVisibility(ctx, receipts, visibility)
+	if visibility == time.Second {
+		a.renewed <- struct{}{}
+	}
+	return a.q.ChangeVisibility(ctx, receipts, visibility)
 }
 
 func TestFakeSQS(t *testing.T) {
@@ -58,23 +68,27 @@ func TestFakeSQS(t *testing.T) {
 				s.Fail(*fault)
 			}
 			defer s.Heal()
-			manners(t, s.URL, strings.ReplaceAll(name, " ", "-"))
+			consume(t, s.URL, strings.ReplaceAll(name, " ", "-"))
 		})
 	}
 }
 
-func TestMoto(t *testing.T) { manners(t, moto(t), "trail") }
+func TestMoto(t *testing.T) { consume(t, moto(t), "trail") }
 
-// manners consumes a queue in which some messages fail, one takes long and one
-// is not understood, and looks at what is left.
-func manners(t *testing.T, endpoint, name string) {
+// consume consumes a queue and checks what is left. Some of its messages fail, one
+// takes long and one is not understood.
+func consume(t *testing.T, endpoint, name string) {
 	t.Helper()
 	for _, v := range []string{"AWS_ENDPOINT_URL=" + endpoint, "AWS_ACCESS_KEY_ID=AKIATEST", "AWS_SECRET_ACCESS_KEY=test",
-		"AWS_REGION=" + testaws.Region, "AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull, "AWS_PROFILE="} {
+		"AWS_REGION=" + testaws.Region, "AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
+		"AWS_PROFILE="} {
 		name, value, _ := strings.Cut(v, "=")
 		t.Setenv(name, value)
 	}
-	c := sqs.New(sqs.Options{Region: testaws.Region, BaseEndpoint: &endpoint, Credentials: credentials.NewStaticCredentialsProvider("AKIATEST", "test", "")})
+	c := sqs.New(sqs.Options{
+		Region: testaws.Region, BaseEndpoint: &endpoint,
+		Credentials: credentials.NewStaticCredentialsProvider("AKIATEST", "test", ""),
+	})
 	name = strings.Trim(strings.ReplaceAll(name, "'", ""), "-")
 	made, err := c.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: &name})
 	if err != nil {
@@ -85,7 +99,8 @@ func manners(t *testing.T, endpoint, name string) {
 		if i == 7 {
 			body = `{"what":"is this"}`
 		}
-		if _, err := c.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: made.QueueUrl, MessageBody: &body}); err != nil {
+		in := &sqs.SendMessageInput{QueueUrl: made.QueueUrl, MessageBody: &body}
+		if _, err := c.SendMessage(t.Context(), in); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -99,13 +114,17 @@ func manners(t *testing.T, endpoint, name string) {
 	}
 	ignore := goleak.IgnoreCurrent()
 	seen := map[string]int{}
-	deal := func(o trail.Object) error {
-		if seen[o.Key]++; seen[o.Key] > 1 {
+	counted := adapter{q: adapted, renewed: make(chan struct{}, 1000)}
+	process := func(d notify.Delivery) error {
+		key := d.Created[0].Key
+		if seen[key]++; seen[key] > 1 {
 			return nil // a failure that has passed
 		}
-		switch o.Key {
-		case "3":
-			time.Sleep(1300 * time.Millisecond) // longer than the visibility
+		switch key {
+		case "3": // the work takes longer than the visibility
+			for range 3 {
+				<-counted.renewed
+			}
 		case "5", "6":
 			return errors.New("not now")
 		}
@@ -113,10 +132,10 @@ func manners(t *testing.T, endpoint, name string) {
 	}
 	// Messages of an answer that was lost come when their visibility is over.
 	for round := 0; len(seen) < 22 && round < 3; round++ {
-		q, m, _ := start(adapter{adapted}, &found{}, func(o *queue.Options) {
+		q, m, _ := start(counted, func(o *queue.Options) {
 			o.Drain, o.Wait, o.Visibility, o.InFlight = true, time.Second, time.Second, 15
 		})
-		all(t, q, deal)
+		all(t, q, process)
 		closed(t, q, m)
 	}
 	if len(seen) != 22 || seen["3"] != 1 {
@@ -127,8 +146,11 @@ func manners(t *testing.T, endpoint, name string) {
 		t.Errorf("left %+v, %v", left, err)
 	}
 	http.DefaultClient.CloseIdleConnections()
-	goleak.VerifyNone(t, ignore, goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
-		goleak.IgnoreAnyFunction("net/http.(*conn).serve"), goleak.IgnoreAnyFunction("net/http.(*connReader).backgroundRead"))
+	goleak.VerifyNone(t, ignore,
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*conn).serve"),
+		goleak.IgnoreAnyFunction("net/http.(*connReader).backgroundRead"))
 }
 
 // moto starts moto's server as a child and returns its URL.

@@ -16,8 +16,10 @@
 package source
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 )
@@ -107,4 +109,23 @@ func (s Source) Signed() string {
 		return s.Bucket
 	}
 	return s.Original
+}
+
+// Identity returns the text that names the source in the state. Texts that mean one place
+// have one identity: it does not depend on prefixes, trailing slashes, or whether the
+// bucket is named or an access point of it. A folder's is its absolute path, which the
+// working directory completes; a copy that is given by a folder inside it has the identity
+// of the copy. Parse and, for an access point, Learn come first.
+func (s Source) Identity() string {
+	switch {
+	case s.IsAccessPoint() && s.Original != "":
+		return "s3://" + s.Original
+	case !s.IsCopy():
+		return "s3://" + s.Bucket
+	}
+	path, err := filepath.Abs(s.Name)
+	if err != nil {
+		path = filepath.Clean(s.Name)
+	}
+	return cmp.Or(strings.TrimSuffix(path, "/"+strings.TrimSuffix(s.Prefix, "/")), "/")
 }

@@ -19,11 +19,11 @@ const backfillSuffix = "_backfill.json.gz"
 // candidate is a digest file as it was read. Its bytes are gone, so that those
 // read ahead cost little.
 type candidate struct {
-	digest *digest.Digest // nil unless the strict parser took it
-	says   *statement     // nil unless it is gzip of JSON
-	meta   map[string]string
-	err    error
-	later  bool // too large to be read ahead of its turn
+	digest   *digest.Digest // nil unless the strict parser took it
+	says     *statement     // nil unless it is gzip of JSON
+	meta     map[string]string
+	err      error
+	deferred bool // too large to be prefetched
 }
 
 // newCandidate keeps what is needed of a digest that was read.

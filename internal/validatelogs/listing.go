@@ -97,9 +97,9 @@ func (c *chain) readAhead(ctx context.Context, bucket string) *readAhead {
 	a := &readAhead{ctx: ctx, digests: c.digests, bucket: bucket}
 	a.next, a.stop = iter.Pull2(fetch.Ahead(ctx, min(c.request.Concurrency, maxAheadReads), c.left.newestFirst(),
 		func(ctx context.Context, k trail.DigestKey) candidate {
-			file, later, err := c.ahead.DigestAhead(ctx, trail.Object{Bucket: bucket, Key: k.String()})
-			if later {
-				return candidate{later: true}
+			file, deferred, err := c.ahead.PrefetchDigest(ctx, trail.Object{Bucket: bucket, Key: k.String()})
+			if deferred {
+				return candidate{deferred: true}
 			}
 			return newCandidate(file, err)
 		}))
@@ -123,10 +123,10 @@ func (a *readAhead) take(v visit) candidate {
 		return newCandidate(a.digests.Digest(a.ctx, v.Object))
 	}
 	a.held = false
-	if !a.file.later {
+	if !a.file.deferred {
 		return a.file
 	}
-	file, done, err := a.digests.Turn(a.ctx, v.Object)
-	defer done()
+	file, release, err := a.digests.ReadLarge(a.ctx, v.Object)
+	defer release()
 	return newCandidate(file, err)
 }

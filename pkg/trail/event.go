@@ -157,7 +157,15 @@ type Resource struct {
 func (e Event) Resources() (list []Resource) {
 	for _, raw := range listOf(e.Raw("resources")) {
 		m := membersOf(raw, 4)
-		list = append(list, Resource{ARN: m.text("ARN"), ARNPrefix: m.text("ARNPrefix"), AccountID: m.text("accountId"), Type: m.text("type")})
+		list = append(
+			list,
+			Resource{
+				ARN:       m.text("ARN"),
+				ARNPrefix: m.text("ARNPrefix"),
+				AccountID: m.text("accountId"),
+				Type:      m.text("type"),
+			},
+		)
 	}
 	return list
 }
@@ -214,9 +222,13 @@ func (e Event) InsightDetails() InsightDetails {
 	return InsightDetails{
 		State: m.text("state"), EventSource: m.text("eventSource"), EventName: m.text("eventName"),
 		ErrorCode: m.text("errorCode"), Type: m.text("insightType"),
-		Baseline: statistics.object("baseline").number("average"), BaselineDuration: statistics.number("baselineDuration"),
-		Insight: statistics.object("insight").number("average"), InsightDuration: statistics.number("insightDuration"),
-		Attributions: context.get("attributions"),
+		Baseline: statistics.object("baseline").
+			number("average"),
+		BaselineDuration: statistics.number("baselineDuration"),
+		Insight: statistics.object("insight").
+			number("average"),
+		InsightDuration: statistics.number("insightDuration"),
+		Attributions:    context.get("attributions"),
 	}
 }
 
@@ -277,10 +289,14 @@ func (e Event) UserIdentity() UserIdentity {
 	return UserIdentity{
 		Type: m.text("type"), PrincipalID: m.text("principalId"), ARN: m.text("arn"),
 		AccountID: m.text("accountId"), AccessKeyID: m.text("accessKeyId"), UserName: m.text("userName"),
-		InvokedBy: m.text("invokedBy"), IdentityProvider: m.text("identityProvider"), CredentialID: m.text("credentialId"),
+		InvokedBy: m.text(
+			"invokedBy",
+		), IdentityProvider: m.text("identityProvider"), CredentialID: m.text("credentialId"),
 		OnBehalfOf: OnBehalfOf{behalf.text("userId"), behalf.text("identityStoreArn")},
 		InScopeOf: InScopeOf{
-			scope.text("sourceArn"), scope.text("sourceAccount"), scope.text("issuerType"), scope.text("credentialsIssuedTo"),
+			scope.text(
+				"sourceArn",
+			), scope.text("sourceAccount"), scope.text("issuerType"), scope.text("credentialsIssuedTo"),
 		},
 		SessionContext: sessionContext(m.object("sessionContext")),
 	}
@@ -291,10 +307,14 @@ func sessionContext(m members) SessionContext {
 	s := SessionContext{
 		Created: instant(attributes.text("creationDate")), MFA: attributes.truth("mfaAuthenticated"),
 		Issuer: SessionIssuer{
-			issuer.text("type"), issuer.text("principalId"), issuer.text("arn"), issuer.text("accountId"), issuer.text("userName"),
+			issuer.text(
+				"type",
+			), issuer.text("principalId"), issuer.text("arn"), issuer.text("accountId"), issuer.text("userName"),
 		},
 		WebIDFederation: WebIDFederation{FederatedProvider: web.text("federatedProvider")},
-		SourceIdentity:  m.text("sourceIdentity"), EC2RoleDelivery: m.text("ec2RoleDelivery"), AssumedRoot: m.truth("assumedRoot"),
+		SourceIdentity: m.text(
+			"sourceIdentity",
+		), EC2RoleDelivery: m.text("ec2RoleDelivery"), AssumedRoot: m.truth("assumedRoot"),
 	}
 	for _, a := range web.object("attributes") {
 		if s.WebIDFederation.Attributes == nil {

@@ -1,7 +1,6 @@
 package trail
 
 import (
-	"errors"
 	"time"
 )
 
@@ -21,7 +20,3 @@ func (o Object) String() string {
 	}
 	return "s3://" + o.Bucket + "/" + o.Key
 }
-
-// ErrConflict is wrapped by the error of a compare-and-swap that found another
-// value than the one expected.
-var ErrConflict = errors.New("changed by somebody else")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,18 +14,33 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trailseal/trailseal/internal/ingest"
+	"github.com/trailseal/trailseal/internal/sink"
 	"github.com/trailseal/trailseal/internal/source"
 	"github.com/trailseal/trailseal/internal/state"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/pkg/finding"
-	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// discard takes everything and keeps nothing.
-type discard struct{}
+// discard encodes everything, as sinks do, and keeps nothing.
+type discard struct {
+	buffers sync.Pool // of *[]byte
+}
 
-func (discard) Emit(context.Context, trail.Batch) error         { return nil }
-func (discard) Find(_ context.Context, f finding.Finding) error { return fmt.Errorf("finding: %+v", f) }
+func (d *discard) Emit(_ context.Context, b sink.Batch) error {
+	buffer, _ := d.buffers.Get().(*[]byte)
+	if buffer == nil {
+		buffer = new([]byte)
+	}
+	*buffer = sink.Trailseal.AppendLines((*buffer)[:0], &b)
+	d.buffers.Put(buffer)
+	return nil
+}
+
+func (*discard) Flush(context.Context) error { return nil }
+
+func (*discard) Find(_ context.Context, f finding.Finding) error {
+	return fmt.Errorf("finding: %+v", f)
+}
 
 // ingestTrail is a trail in memory, so that no network and no HTTP is measured.
 type ingestTrail struct {
@@ -57,7 +73,7 @@ func newIngestTrail(size, total int) *ingestTrail {
 
 // run ingests the trail. A bucket in memory has no latency to hide, hence the
 // concurrency.
-func (t *ingestTrail) run(tb testing.TB) { t.runInto(tb, discard{}) }
+func (t *ingestTrail) run(tb testing.TB) { t.runInto(tb, new(discard)) }
 
 // steady returns the processor time for a log once the worker has its buffers:
 // of its first quarter, what a worker does once in its life is most.
@@ -76,20 +92,20 @@ type markedSink struct {
 	mark time.Duration
 }
 
-func (s *markedSink) Emit(context.Context, trail.Batch) error {
+func (s *markedSink) Emit(ctx context.Context, b sink.Batch) error {
 	if s.n.Add(1) == s.at {
 		s.mark = processorTime(s.tb)
 	}
-	return nil
+	return s.discard.Emit(ctx, b)
 }
 
-func (t *ingestTrail) runInto(tb testing.TB, sink ingest.Sink) {
+func (t *ingestTrail) runInto(tb testing.TB, into ingest.Sinks) {
 	o, err := ingest.Run(tb.Context(), ingest.Config{
 		Sources: []ingest.Source{{Source: source.Source{Bucket: "trail-bucket", Name: "s3://trail-bucket"}, Objects: t.world}},
-		Keys:    t.world, State: state.NewMemory(), Sink: sink, Findings: discard{},
+		Keys:    t.world, State: state.NewMemory(), Sink: into, Findings: new(discard),
 		Since: t.end.Add(-1000 * time.Hour), Grace: 2 * time.Hour, Poll: time.Minute, Memory: 512 << 20, Concurrency: 2 * runtime.GOMAXPROCS(0), Once: true,
 		Now: func() time.Time { return t.end.Add(time.Hour) }, Log: slog.New(slog.DiscardHandler),
-		Metrics: ingest.NewMetrics(prometheus.NewRegistry()),
+		Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil || o.Events != int64(t.events) || o.Findings != 0 {
 		tb.Fatalf("%+v, want %d events, %v", o, t.events, err)

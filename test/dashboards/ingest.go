@@ -35,7 +35,7 @@ func now() []Panel {
 	version.Name, version.Queries[0].Legend = true, "{{version}}"
 	return []Panel{
 		ready,
-		tile("Events", "Events that the sinks have taken each second, over the last five minutes. With several sinks each event counts in each.", "eps",
+		tile("Events", "Events that the sinks have made durable each second, over the last five minutes. With several sinks each event counts in each.", "eps",
 			`sum(rate(trailseal_events_total{instance=~"$instance"}[5m]))`, "trailsealingeststuck", blue),
 		tile("Verified", "Inflated bytes of proven log files each second, over the last five minutes.", "Bps",
 			`sum(rate(trailseal_inflated_bytes_total{instance=~"$instance"}[5m]))`, "trailsealingeststuck", blue),
@@ -96,7 +96,7 @@ func sinks() []Panel {
 	return []Panel{
 		{
 			Kind: Series, Title: "Events by sink", Width: 6, Height: 7, Unit: "eps", Section: "trailsealsinkfailing",
-			Help:    "Events that each kind of sink has taken. Repeats after a crash or a retry count, too.",
+			Help:    "Events that each sink has made durable. Repeats after a crash or a retry count, too.",
 			Queries: []Query{{of("trailseal_events_total", " by (sink)"), "{{sink}}"}},
 		},
 		{
@@ -111,7 +111,7 @@ func sinks() []Panel {
 		},
 		{
 			Kind: Series, Title: "Refused", Width: 6, Height: 7, Unit: "none", Bars: true, Section: "trailsealeventsrefused",
-			Help: "Batches that a sink gave back, which are tried again, and events that it refused for their content, which are dead letters.",
+			Help: "Calls that a sink failed, which are tried again, and events that it refused for their content, which are dead letters.",
 			Queries: []Query{
 				{`sum by (sink) (increase(trailseal_sink_errors_total{instance=~"$instance"}[$__rate_interval]))`, "{{sink}} batches"},
 				{`sum by (sink) (increase(trailseal_refused_events_total{instance=~"$instance"}[$__rate_interval]))`, "{{sink}} events"},
@@ -203,7 +203,8 @@ func trouble() []Panel {
 				count("trailseal_finding_retries_total", "findings"),
 				count("trailseal_state_conflicts_total", "state conflicts"),
 				count("trailseal_state_errors_total", "state errors"),
-				count("trailseal_dead_letters_total", "dead letters"),
+				count("trailseal_refused_events_total", "dead letters"),
+				count("trailseal_dropped_names_total", "names without room"),
 			},
 		},
 	}

@@ -143,11 +143,11 @@ func TestDiskFull(t *testing.T) {
 	eventually(t, "the disk is full", func() error {
 		_, st, err := w.at()
 		for _, c := range st.Status.Chains {
-			if strings.Contains(c.LastError, "no space left") {
+			if strings.Contains(c.LastError, "disk is full") {
 				return nil
 			}
 		}
-		return errors.Join(err, fmt.Errorf("%d chains, none of which has no space left", len(st.Status.Chains)))
+		return errors.Join(err, fmt.Errorf("%d chains, none of which says that the disk is full", len(st.Status.Chains)))
 	})
 	time.Sleep(5 * time.Second)
 	w.behind()

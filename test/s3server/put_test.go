@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
 	"github.com/trailseal/trailseal/internal/awsapi"
+	"github.com/trailseal/trailseal/internal/sink"
 	"github.com/trailseal/trailseal/internal/sink/s3"
 	"github.com/trailseal/trailseal/internal/sink/sinktest"
 	"github.com/trailseal/trailseal/pkg/trail"
@@ -64,7 +65,7 @@ func TestSink(t *testing.T) {
 	s := s3server.Start(t)
 	s.Bucket(t, bucket, false)
 	objects := open(t, s)
-	sink, err := s3.New(objects, s3.Options{Bucket: bucket, Prefix: "events"})
+	out, err := s3.New(objects, s3.Options{Bucket: bucket, Prefix: "events"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +73,7 @@ func TestSink(t *testing.T) {
 	var wg sync.WaitGroup
 	for n := range 2 * batches {
 		wg.Go(func() {
-			if err := sink.Emit(t.Context(), sinktest.Batch(n%batches, 1+n%batches)); err != nil {
+			if err := out.Emit(t.Context(), sinktest.Batch(n%batches, 1+n%batches)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -84,7 +85,7 @@ func TestSink(t *testing.T) {
 	}
 	for n := range batches {
 		b := sinktest.Batch(n, 1+n)
-		body, _, err := objects.Get(t.Context(), trail.Object{Bucket: bucket, Key: sink.Key(b)})
+		body, _, err := objects.Get(t.Context(), trail.Object{Bucket: bucket, Key: out.Key(b)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,11 +94,11 @@ func TestSink(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := io.ReadAll(z)
-		if err := errors.Join(err, body.Close()); err != nil || !bytes.Equal(got, b.AppendNDJSON(nil)) {
-			t.Errorf("%s: %.80q, %v", sink.Key(b), got, err)
+		if err := errors.Join(err, body.Close()); err != nil || !bytes.Equal(got, sink.Trailseal.AppendLines(nil, &b)) {
+			t.Errorf("%s: %.80q, %v", out.Key(b), got, err)
 		}
-		if !strings.HasPrefix(sink.Key(b), "events/trail-bucket/p/AWSLogs/") {
-			t.Errorf("key %s", sink.Key(b))
+		if !strings.HasPrefix(out.Key(b), "events/trail-bucket/p/AWSLogs/") {
+			t.Errorf("key %s", out.Key(b))
 		}
 	}
 }

@@ -19,14 +19,11 @@ import (
 	"time"
 
 	"github.com/trailseal/trailseal/internal/durable"
-	"github.com/trailseal/trailseal/pkg/trail"
+	"github.com/trailseal/trailseal/internal/sink"
 )
 
-// Errors that callers may tell apart.
-var (
-	ErrLocked = errors.New("in use by another process")
-	ErrClosed = errors.New("closed")
-)
+// ErrLocked is wrapped by the error of Open while another sink has the file.
+var ErrLocked = errors.New("in use by another process")
 
 // Options say when a file is full. The zero value never rotates.
 type Options struct {
@@ -38,7 +35,8 @@ type Options struct {
 	// looked at when something is written.
 	Every time.Duration
 	// Now is the clock; time.Now where it is nil.
-	Now func() time.Time
+	Now    func() time.Time
+	Format sink.Format
 }
 
 // Sink writes one file, and the rotated ones beside it: PATH "d/events.ndjson"
@@ -106,18 +104,35 @@ func open(path string, o Options, with func(string) (handle, error)) (_ *Sink, e
 	return s, nil
 }
 
-// Emit adds the lines of b to the file and returns when they are on disk.
-func (s *Sink) Emit(ctx context.Context, b trail.Batch) error {
-	if len(b.Lines) == 0 {
+// Emit adds the events of b to the file and returns when they are on disk.
+func (s *Sink) Emit(ctx context.Context, b sink.Batch) error {
+	if len(b.Events) == 0 {
 		return nil
 	}
 	// A copy: the commit may outlast Emit, whose ctx may end.
-	err := s.group.Do(ctx, b.AppendNDJSON(make([]byte, 0, b.Size())))
+	err := s.group.Do(ctx, s.o.Format.AppendLines(nil, &b))
 	if errors.Is(err, durable.ErrClosed) {
-		err = ErrClosed
+		err = sink.ErrClosed
 	}
 	if err != nil {
 		return fmt.Errorf("emit to file %s: %w", s.path, durable.Bare(err))
+	}
+	return nil
+}
+
+// Flush returns nil: what Emit took is on disk.
+//
+// The sync is not left to Flush. When a sync fails, the kernel may have dropped
+// what it could not write, so a Flush that is called again would need all lines
+// since the last good sync in memory. Batches that come together share a sync
+// as it is.
+func (s *Sink) Flush(context.Context) error { return nil }
+
+// Reopen looks whether the file was moved away or removed, as logrotate does, and goes on
+// in a new one where it was. Emit looks, too; Reopen is for when nothing is emitted.
+func (s *Sink) Reopen() error {
+	if err := s.group.Do(context.Background(), nil); err != nil {
+		return fmt.Errorf("reopen sink %s: %w", s.path, durable.Bare(err))
 	}
 	return nil
 }

@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trailseal/trailseal/internal/sink"
 	"github.com/trailseal/trailseal/internal/sink/file"
 	"github.com/trailseal/trailseal/internal/sink/sinktest"
-	"github.com/trailseal/trailseal/pkg/trail"
 )
 
 // disk opens files that fail and stand still when told to.
@@ -145,9 +145,9 @@ func TestIsASink(t *testing.T) {
 		"write and clean up": func(d *disk, n int) { d.set(&d.writes, n); d.set(&d.truncations, n) },
 		"sync and clean up":  func(d *disk, n int) { d.set(&d.syncs, n); d.set(&d.truncations, n) },
 	} {
-		for rotation, o := range map[string]file.Options{"one file": {}, "many files": {MaxBytes: 1000}} {
+		for rotation, o := range map[string]file.Options{"one file": {}, "many files": {MaxBytes: 1000, Format: sink.Raw}} {
 			t.Run(name+", "+rotation, func(t *testing.T) {
-				sinktest.Run(t, func(t *testing.T) sinktest.Downstream { return downstream(t, o, fail) }, sinktest.Options{})
+				sinktest.Run(t, func(t *testing.T) sinktest.Downstream { return downstream(t, o, fail) }, sinktest.Options{Format: o.Format})
 			})
 		}
 	}
@@ -265,7 +265,8 @@ func TestTornLine(t *testing.T) {
 				}
 				emit(t, s, 1, 1)
 				closed(t, s)
-				want += string(sinktest.Batch(1, 1).AppendNDJSON(nil))
+				b := sinktest.Batch(1, 1)
+				want += string(sink.Trailseal.AppendLines(nil, &b))
 			}
 			if b, _ := os.ReadFile(path); string(b) != want {
 				t.Errorf("left %.60q, want %.60q", b, want)
@@ -289,7 +290,7 @@ func TestOpenRefuses(t *testing.T) {
 		t.Fatalf("after close: %v", err)
 	}
 	closed(t, s)
-	if err := s.Emit(t.Context(), sinktest.Batch(1, 1)); !errors.Is(err, file.ErrClosed) {
+	if err := s.Emit(t.Context(), sinktest.Batch(1, 1)); !errors.Is(err, sink.ErrClosed) {
 		t.Errorf("emit after close: %v", err)
 	}
 	device := filepath.Join(dir, "device")
@@ -323,12 +324,12 @@ func missing(t *testing.T, all []string, acknowledged []string) (lost []string) 
 }
 
 // batch returns events whose number and length depend on n.
-func batch(worker, n int) trail.Batch {
-	b := trail.Batch{}
+func batch(worker, n int) sink.Batch {
+	b := sink.Batch{}
 	for i := range 1 + n%5 {
 		id := fmt.Sprintf("%d-%d-%d", worker, n, i)
-		b.IDs = append(b.IDs, id)
-		b.Lines = append(b.Lines, fmt.Appendf(nil, `{"id":%q,"pad":%q}`, id, strings.Repeat("p", n*37%9000)))
+		record := fmt.Appendf(nil, `{"id":%q,"pad":%q}`, id, strings.Repeat("p", n*37%9000))
+		b.Events = append(b.Events, sink.Event{Record: record, ID: id, Index: i})
 	}
 	return b
 }

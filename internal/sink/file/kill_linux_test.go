@@ -52,15 +52,18 @@ func emitAlways(path, round string) error {
 		go func() {
 			for n := 0; ; n++ {
 				b := batch(w, n)
-				for i := range b.IDs {
-					b.IDs[i] += "-" + round
-					b.Lines[i] = append(fmt.Appendf(nil, `{"id":%q,`, b.IDs[i]), b.Lines[i][strings.Index(string(b.Lines[i]), `"pad"`):]...)
+				var ids []string
+				for i := range b.Events {
+					e := &b.Events[i]
+					e.ID += "-" + round
+					e.Record = append(fmt.Appendf(nil, `{"id":%q,`, e.ID), e.Record[strings.Index(string(e.Record), `"pad"`):]...)
+					ids = append(ids, e.ID)
 				}
 				if err := s.Emit(context.Background(), b); err != nil {
 					failed <- err
 					return
 				}
-				fmt.Println(strings.Join(b.IDs, " "))
+				fmt.Println(strings.Join(ids, " "))
 			}
 		}()
 	}
@@ -164,7 +167,7 @@ func fullDisk(dir string) error {
 				err := s.Emit(context.Background(), b)
 				mu.Lock()
 				if err == nil {
-					acknowledged += len(b.Lines)
+					acknowledged += len(b.Events)
 				} else {
 					failed++
 				}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/trailseal/trailseal/internal/sink"
 	"github.com/trailseal/trailseal/internal/sink/file"
 	"github.com/trailseal/trailseal/internal/sink/sinktest"
 )
@@ -17,7 +18,8 @@ import (
 func TestRotateBySize(t *testing.T) {
 	dir := t.TempDir()
 	now := func() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.FixedZone("", 3600)) }
-	size := int64(sinktest.Batch(1, 10).Size())
+	full := sinktest.Batch(1, 10)
+	size := int64(len(sink.Trailseal.AppendLines(nil, &full)))
 	open := func() *file.Sink {
 		s, err := file.Open(filepath.Join(dir, "events.ndjson"), file.Options{MaxBytes: 2 * size, Now: now})
 		if err != nil {

@@ -12,22 +12,22 @@ import (
 // body returns the request for p.
 func (s *Sink) body(p part) ([]byte, error) {
 	size := 0
-	for i, l := range p.lines {
-		size += len(l) + len(p.ids[i]) + 32
+	for _, ev := range p.events {
+		size += p.encoder.Size(ev) + len(ev.ID) + 32
 	}
 	b := make([]byte, 0, size)
-	for i, l := range p.lines {
+	for _, ev := range p.events {
 		if s.o.Index != "" {
-			if p.ids[i] == "" {
-				return nil, fmt.Errorf("line %d has no id", i) // the server would make one up, another each time
+			if ev.ID == "" {
+				return nil, fmt.Errorf("event %d has no id", ev.Index) // the server would make one up, another each time
 			}
-			id, err := json.Marshal(p.ids[i])
+			id, err := json.Marshal(ev.ID)
 			if err != nil {
 				return nil, err
 			}
 			b = append(append(append(b, `{"index":{"_id":`...), id...), "}}\n"...)
 		}
-		b = append(append(b, l...), '\n')
+		b = append(p.encoder.Append(b, ev), '\n')
 	}
 	if !s.o.Gzip {
 		return b, nil
@@ -58,27 +58,27 @@ type bulkAnswer struct {
 // request's own status is 200.
 func (s *Sink) judgeItems(p part, text []byte) outcome {
 	var a bulkAnswer
-	if err := json.Unmarshal(text, &a); err != nil || len(a.Items) != len(p.lines) {
-		return outcome{fail: fmt.Errorf("the answer is none of a bulk API for %d lines: %s", len(p.lines), s.quoted(string(text)))}
+	if err := json.Unmarshal(text, &a); err != nil || len(a.Items) != len(p.events) {
+		return outcome{fail: fmt.Errorf("the answer is none of a bulk API for %d events: %s", len(p.events), s.quoted(string(text)))}
 	}
 	var out outcome
 	for i, item := range a.Items {
 		for _, r := range item {
-			line, reason := p.only(i), fmt.Sprintf("HTTP %d %s: %s", r.Status, r.Error.Type, s.quoted(r.Error.Reason))
+			reason := fmt.Sprintf("HTTP %d %s: %s", r.Status, r.Error.Type, s.quoted(r.Error.Reason))
 			switch {
 			case r.Status/100 == 2 || r.Status == nethttp.StatusConflict:
 				// there, or a newer one is
 			case mayGoBetter(r.Status) || r.Error.Type == "cluster_block_exception":
-				out.again.lines, out.again.ids = append(out.again.lines, line.lines...), append(out.again.ids, line.ids...)
+				out.again.encoder, out.again.events = p.encoder, append(out.again.events, p.events[i])
 				out.cause = reason
 			case r.Status/100 != 4 || aboutEverybody(r.Status):
-				out.fail = fmt.Errorf("event %s: %s", p.ids[i], reason)
+				out.fail = fmt.Errorf("event %s: %s", p.events[i].ID, reason)
 			default:
-				out.refused = append(out.refused, refusal{line, reason})
+				out.refused = append(out.refused, refusal{p.only(i), reason})
 			}
 		}
 		if len(item) != 1 {
-			out.fail = fmt.Errorf("event %s: the answer has %d results for it", p.ids[i], len(item))
+			out.fail = fmt.Errorf("event %s: the answer has %d results for it", p.events[i].ID, len(item))
 		}
 	}
 	return out

@@ -21,19 +21,19 @@ const (
 	maxText       = 300                    // most of an answer that an error repeats
 )
 
-// outcome is what became of the lines of one request. Lines that no field
+// outcome is what became of the events of one request. Events that no field
 // holds are stored.
 type outcome struct {
 	again   part      // may go better
 	refused []refusal // for their content
-	halve   bool      // the request was refused, and nobody knows for which of its lines
+	halve   bool      // the request was refused, and nobody knows for which of its events
 	fail    error     // nothing will go better by itself
 	cause   string    // why again or halve
 	after   time.Duration
 }
 
 type refusal struct {
-	line   part // of one line
+	event  part // of one event
 	reason string
 }
 
@@ -51,14 +51,14 @@ func (s *Sink) deliver(ctx context.Context, p part) error {
 			return s.halve(ctx, p, out.cause)
 		}
 		p = out.again
-		if len(p.lines) == 0 {
+		if len(p.events) == 0 {
 			return nil
 		}
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("%w; attempt %d: %s", err, try, out.cause)
 		}
 		pause := s.pause(try, out.after)
-		s.o.Log.WarnContext(ctx, "sink attempt failed", "sink", s.name, "attempt", try, "lines", len(p.lines), "cause", out.cause, "pause", pause)
+		s.o.Log.WarnContext(ctx, "sink attempt failed", "sink", s.name, "attempt", try, "events", len(p.events), "cause", out.cause, "pause", pause)
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w; attempt %d: %s", ctx.Err(), try, out.cause)
@@ -68,9 +68,9 @@ func (s *Sink) deliver(ctx context.Context, p part) error {
 	}
 }
 
-// halve looks for the line that a request was refused for.
+// halve looks for the event that a request was refused for.
 func (s *Sink) halve(ctx context.Context, p part, reason string) error {
-	n := len(p.lines)
+	n := len(p.events)
 	if n == 1 {
 		return s.bury(ctx, []refusal{{p, reason}})
 	}
@@ -84,11 +84,12 @@ func (s *Sink) halve(ctx context.Context, p part, reason string) error {
 
 func (s *Sink) bury(ctx context.Context, refused []refusal) error {
 	for _, r := range refused {
+		id := r.event.events[0].ID
 		if s.o.DeadLetter == nil {
-			return fmt.Errorf("event %s is refused: %s", r.line.ids[0], r.reason)
+			return fmt.Errorf("event %s is refused: %s", id, r.reason)
 		}
-		if err := s.o.DeadLetter(ctx, r.line.lines[0], r.line.ids[0], r.reason); err != nil {
-			return fmt.Errorf("dead letter of event %s (%s): %w", r.line.ids[0], r.reason, err)
+		if err := s.o.DeadLetter(ctx, r.event.line(), id, r.reason); err != nil {
+			return fmt.Errorf("dead letter of event %s (%s): %w", id, r.reason, err)
 		}
 		s.Counters.DeadLetters.Add(1)
 	}

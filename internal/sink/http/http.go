@@ -23,11 +23,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/trailseal/trailseal/pkg/trail"
+	"github.com/trailseal/trailseal/internal/sink"
 )
-
-// ErrClosed is wrapped by the errors of Emit after Close.
-var ErrClosed = errors.New("closed")
 
 // Defaults of Options.
 const (
@@ -43,7 +40,8 @@ type Options struct {
 	URL string
 	// Index is the OpenSearch or Elasticsearch index that takes the events by
 	// the bulk API; "" is plain NDJSON.
-	Index string
+	Index  string
+	Format sink.Format
 	// Header is sent with every request, such as Authorization.
 	Header nethttp.Header
 	// Gzip compresses requests.
@@ -122,27 +120,29 @@ func New(o Options) (*Sink, error) {
 	return s, nil
 }
 
-// Emit sends the lines of b, in several requests where they are large, and
+// Emit sends the events of b, in several requests where they are large, and
 // returns when the server has taken each or it is a dead letter. It tries for
 // as long as ctx lasts.
-func (s *Sink) Emit(ctx context.Context, b trail.Batch) error {
+func (s *Sink) Emit(ctx context.Context, b sink.Batch) error {
 	if err := s.emit(ctx, b); err != nil {
 		return fmt.Errorf("emit to %s: %w", s.name, err)
 	}
 	return nil
 }
 
-func (s *Sink) emit(ctx context.Context, b trail.Batch) error {
+func (s *Sink) emit(ctx context.Context, b sink.Batch) error {
 	if s.closed.Load() {
-		return ErrClosed
+		return sink.ErrClosed
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if len(b.IDs) != len(b.Lines) {
-		return fmt.Errorf("%d ids for %d lines", len(b.IDs), len(b.Lines))
+	e := s.o.Format.Encoder(&b)
+	rest := part{encoder: &e, events: make([]*sink.Event, len(b.Events))}
+	for i := range b.Events {
+		rest.events[i] = &b.Events[i]
 	}
-	for rest := (part{b.Lines, b.IDs}); len(rest.lines) > 0; {
+	for len(rest.events) > 0 {
 		var next part
 		next, rest = rest.cut(s.o.MaxBytes)
 		if err := s.deliver(ctx, next); err != nil {
@@ -152,6 +152,9 @@ func (s *Sink) emit(ctx context.Context, b trail.Batch) error {
 	return nil
 }
 
+// Flush returns nil: the server has what Emit took, or it is a dead letter.
+func (s *Sink) Flush(context.Context) error { return nil }
+
 // Close refuses further batches and ends idle connections. Those under way end
 // with their own contexts.
 func (s *Sink) Close() error {
@@ -160,25 +163,28 @@ func (s *Sink) Close() error {
 	return nil
 }
 
-// part is some lines of a batch, with their ids.
+// part is some events of a batch.
 type part struct {
-	lines [][]byte
-	ids   []string
+	encoder *sink.Encoder
+	events  []*sink.Event
 }
 
-// cut returns as many of the first lines as fit, one at least, and the rest.
+// cut returns as many of the first events as fit, one at least, and the rest.
 func (p part) cut(most int) (first, rest part) {
 	n, size := 0, 0
-	for n < len(p.lines) {
-		size += len(p.lines[n]) + 1
+	for n < len(p.events) {
+		size += p.encoder.Size(p.events[n])
 		if n > 0 && size > most {
 			break
 		}
 		n++
 	}
-	return p.at(0, n), p.at(n, len(p.lines))
+	return p.at(0, n), p.at(n, len(p.events))
 }
 
-func (p part) at(from, to int) part { return part{p.lines[from:to], p.ids[from:to]} }
+func (p part) at(from, to int) part { return part{p.encoder, p.events[from:to]} }
 
 func (p part) only(i int) part { return p.at(i, i+1) }
+
+// line returns the only event as it is sent.
+func (p part) line() []byte { return p.encoder.Append(nil, p.events[0]) }

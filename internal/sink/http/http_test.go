@@ -18,9 +18,9 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/trailseal/trailseal/internal/sink"
 	"github.com/trailseal/trailseal/internal/sink/http"
 	"github.com/trailseal/trailseal/internal/sink/sinktest"
-	"github.com/trailseal/trailseal/pkg/trail"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -53,9 +53,10 @@ func TestIsASink(t *testing.T) {
 		index  string
 		status int // of faults; 0 is a connection that breaks
 		gzip   bool
+		format sink.Format
 	}{
 		"NDJSON, broken connections": {},
-		"NDJSON, gzip, 503":          {gzip: true, status: 503},
+		"NDJSON, gzip, 503":          {gzip: true, status: 503, format: sink.Raw},
 		"bulk, broken connections":   {index: "cloudtrail"},
 		"bulk, gzip, 429":            {index: "cloudtrail", gzip: true, status: 429},
 		"NDJSON, refused":            {status: 401},
@@ -66,7 +67,7 @@ func TestIsASink(t *testing.T) {
 				srv := newServer(t)
 				faults := func(n int) []int { return slices.Repeat([]int{kind.status}, n) }
 				return sinktest.Downstream{
-					Sink:      open(t, http.Options{URL: srv.URL + "/in", Index: kind.index, Gzip: kind.gzip, MaxBytes: 2000}),
+					Sink:      open(t, http.Options{URL: srv.URL + "/in", Index: kind.index, Gzip: kind.gzip, MaxBytes: 2000, Format: kind.format}),
 					Lines:     srv.stored,
 					Fail:      func(n int) { srv.set(func() { srv.fail = faults(n) }) },
 					FailAfter: func(n int) { srv.set(func() { srv.after = faults(n) }) },
@@ -76,21 +77,21 @@ func TestIsASink(t *testing.T) {
 						return func() { srv.set(func() { srv.stall = nil }); close(c) }
 					},
 				}
-			}, sinktest.Options{Idempotent: kind.index != ""})
+			}, sinktest.Options{Format: kind.format, Idempotent: kind.index != ""})
 		})
 	}
 }
 
-// Requests hold as many lines as fit, and one at least.
+// Requests hold as many events as fit, and one at least.
 func TestSplit(t *testing.T) {
 	srv := newServer(t)
 	b := sinktest.Batch(1, 100)
-	b.Lines[50] = []byte(`{"large":"` + strings.Repeat("x", 5000) + `"}`)
-	s := open(t, http.Options{URL: srv.URL, MaxBytes: 1000, Header: nethttp.Header{"Authorization": {"Bearer t"}, "X-Team": {"a", "b"}}})
+	b.Events[50].Record = []byte(`{"large":"` + strings.Repeat("x", 5000) + `"}`)
+	s := open(t, http.Options{URL: srv.URL, MaxBytes: 1000, Format: sink.Raw, Header: nethttp.Header{"Authorization": {"Bearer t"}, "X-Team": {"a", "b"}}})
 	if err := s.Emit(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
-	if got := srv.stored(); len(got) != 100 || got[50] != string(b.Lines[50]) {
+	if got := srv.stored(); len(got) != 100 || got[50] != string(b.Events[50].Record) {
 		t.Errorf("%d lines", len(got))
 	}
 	large := 0
@@ -102,7 +103,7 @@ func TestSplit(t *testing.T) {
 			t.Errorf("headers %v", h)
 		}
 	}
-	if large != 1 || len(srv.sizes) > b.Size()/500 {
+	if large != 1 || len(srv.sizes) > len(sink.Raw.AppendLines(nil, &b))/500 {
 		t.Errorf("sizes %v", srv.sizes)
 	}
 	if n := s.Counters.Requests.Load(); n != uint64(len(srv.sizes)) || s.Counters.Retries.Load() != 0 {
@@ -308,18 +309,13 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// A batch whose ids are not those of its lines is never sent: they name
-// documents.
+// A batch with an event that has no id is never sent: ids name documents.
 func TestIDs(t *testing.T) {
 	srv := newServer(t)
 	s := open(t, http.Options{URL: srv.URL, Index: "i"})
 	b := sinktest.Batch(1, 3)
-	for name, ids := range map[string][]string{"too few": b.IDs[:2], "none": nil, "an empty one": {"a", "", "c"}} {
-		if err := s.Emit(t.Context(), trail.Batch{Lines: b.Lines, IDs: ids}); err == nil {
-			t.Errorf("%s: acknowledged", name)
-		}
-	}
-	if len(srv.requests) != 0 {
-		t.Errorf("%d requests", len(srv.requests))
+	b.Events[1].ID = ""
+	if err := s.Emit(t.Context(), b); err == nil || len(srv.requests) != 0 {
+		t.Errorf("%d requests, %v", len(srv.requests), err)
 	}
 }

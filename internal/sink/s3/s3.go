@@ -16,11 +16,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/trailseal/trailseal/pkg/trail"
+	"github.com/trailseal/trailseal/internal/sink"
 )
-
-// ErrClosed is wrapped by the errors of Emit after Close.
-var ErrClosed = errors.New("closed")
 
 // Putter uploads an object whole and replaces one of the same key. It is safe
 // for concurrent use and retries transient errors itself; the object is durable
@@ -34,13 +31,14 @@ type Options struct {
 	Bucket string
 	Prefix string // of the keys, without a slash at its end; "" is none
 	Zstd   bool   // instead of gzip
+	Format sink.Format
 }
 
 // Sink puts objects. It is safe for concurrent use.
 type Sink struct {
 	o      Options
 	put    Putter
-	gzips  sync.Pool     // of *gzip.Writer
+	gzips  sync.Pool     // of *gzipper
 	zstd   *zstd.Encoder // its EncodeAll is safe for concurrent use
 	closed atomic.Bool
 }
@@ -61,8 +59,8 @@ func New(p Putter, o Options) (*Sink, error) {
 	return s, nil
 }
 
-// Emit puts the object of b. A batch without lines has none.
-func (s *Sink) Emit(ctx context.Context, b trail.Batch) error {
+// Emit puts the object of b. A batch without events has none.
+func (s *Sink) Emit(ctx context.Context, b sink.Batch) error {
 	key := s.Key(b)
 	if err := s.emit(ctx, key, b); err != nil {
 		return fmt.Errorf("emit to s3://%s/%s: %w", s.o.Bucket, key, err)
@@ -70,11 +68,11 @@ func (s *Sink) Emit(ctx context.Context, b trail.Batch) error {
 	return nil
 }
 
-func (s *Sink) emit(ctx context.Context, key string, b trail.Batch) error {
+func (s *Sink) emit(ctx context.Context, key string, b sink.Batch) error {
 	if s.closed.Load() {
-		return ErrClosed
+		return sink.ErrClosed
 	}
-	if err := ctx.Err(); err != nil || len(b.Lines) == 0 {
+	if err := ctx.Err(); err != nil || len(b.Events) == 0 {
 		return err
 	}
 	body, encoding, err := s.compress(b)
@@ -83,6 +81,9 @@ func (s *Sink) emit(ctx context.Context, key string, b trail.Batch) error {
 	}
 	return s.put.Put(ctx, s.o.Bucket, key, body, "application/x-ndjson", encoding)
 }
+
+// Flush returns nil: what Emit took is uploaded.
+func (s *Sink) Flush(context.Context) error { return nil }
 
 // Close refuses further batches.
 func (s *Sink) Close() error {
@@ -96,7 +97,7 @@ const logSuffix = ".json.gz"
 // Key returns the key of a batch's object: the log's bucket and key below the
 // prefix, so that no two logs share one, with "-0001" for the second part. A
 // log from a folder may have no bucket.
-func (s *Sink) Key(b trail.Batch) string {
+func (s *Sink) Key(b sink.Batch) string {
 	parts := []string{s.o.Prefix, b.Log.Bucket, strings.TrimSuffix(b.Log.Key, logSuffix)}
 	var key strings.Builder
 	for _, p := range parts {
@@ -117,32 +118,37 @@ func (s *Sink) Key(b trail.Batch) string {
 	return key.String() + ".ndjson.gz"
 }
 
-// compress returns bytes that depend on the lines alone: no time, no name and
+// compress returns bytes that depend on the events alone: no time, no name and
 // no number of threads goes into them.
-func (s *Sink) compress(b trail.Batch) (body []byte, encoding string, err error) {
+func (s *Sink) compress(b sink.Batch) (body []byte, encoding string, err error) {
 	if s.zstd != nil {
-		return s.zstd.EncodeAll(b.AppendNDJSON(make([]byte, 0, b.Size())), nil), "zstd", nil
+		return s.zstd.EncodeAll(s.o.Format.AppendLines(nil, &b), nil), "zstd", nil
 	}
-	w, _ := s.gzips.Get().(*gzip.Writer)
-	if w == nil {
-		w = gzip.NewWriter(nil)
+	z, _ := s.gzips.Get().(*gzipper)
+	if z == nil {
+		z = &gzipper{w: gzip.NewWriter(nil)}
 	}
 	var out bytes.Buffer
-	w.Reset(&out)
+	z.w.Reset(&out)
 	defer func() {
-		w.Reset(nil) // or it would keep the object in memory
-		s.gzips.Put(w)
+		z.w.Reset(nil) // or it would keep the object in memory
+		s.gzips.Put(z)
 	}()
-	for _, l := range b.Lines {
-		if _, err := w.Write(l); err != nil {
-			return nil, "", err
-		}
-		if _, err := w.Write([]byte{'\n'}); err != nil {
+	e := s.o.Format.Encoder(&b)
+	for i := range b.Events {
+		z.line = append(e.Append(z.line[:0], &b.Events[i]), '\n')
+		if _, err := z.w.Write(z.line); err != nil {
 			return nil, "", err
 		}
 	}
-	if err := w.Close(); err != nil {
+	if err := z.w.Close(); err != nil {
 		return nil, "", err
 	}
 	return out.Bytes(), "gzip", nil
+}
+
+// gzipper compresses one object after the other.
+type gzipper struct {
+	w    *gzip.Writer
+	line []byte // the last one
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"go.uber.org/goleak"
 
+	"github.com/trailseal/trailseal/internal/sink"
 	"github.com/trailseal/trailseal/internal/sink/s3"
 	"github.com/trailseal/trailseal/internal/sink/sinktest"
 	"github.com/trailseal/trailseal/pkg/trail"
@@ -117,7 +118,7 @@ func open(t *testing.T, b *bucket, o s3.Options) *s3.Sink {
 }
 
 func TestIsASink(t *testing.T) {
-	for name, o := range map[string]s3.Options{"gzip": {Prefix: "events/raw"}, "zstd": {Zstd: true}} {
+	for name, o := range map[string]s3.Options{"gzip": {Prefix: "events/raw", Format: sink.Raw}, "zstd": {Zstd: true}} {
 		t.Run(name, func(t *testing.T) {
 			sinktest.Run(t, func(t *testing.T) sinktest.Downstream {
 				b := &bucket{}
@@ -131,7 +132,7 @@ func TestIsASink(t *testing.T) {
 						return func() { b.set(func() { b.stall = nil }); close(c) }
 					},
 				}
-			}, sinktest.Options{Idempotent: true})
+			}, sinktest.Options{Format: o.Format, Idempotent: true})
 		})
 	}
 }
@@ -141,21 +142,22 @@ func TestKey(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		o     s3.Options
-		batch trail.Batch
+		batch sink.Batch
 		want  string
 	}{
-		{"gzip", s3.Options{Prefix: "a/b"}, trail.Batch{Log: trail.Object{Bucket: "b1", Key: log + ".json.gz"}}, "a/b/b1/" + log + ".ndjson.gz"},
-		{"another bucket", s3.Options{Prefix: "a/b"}, trail.Batch{Log: trail.Object{Bucket: "b2", Key: log + ".json.gz"}}, "a/b/b2/" + log + ".ndjson.gz"},
-		{"zstd", s3.Options{Prefix: "a/b", Zstd: true}, trail.Batch{Log: trail.Object{Bucket: "b1", Key: log + ".json.gz"}}, "a/b/b1/" + log + ".ndjson.zst"},
-		{"part", s3.Options{Prefix: "a/b"}, trail.Batch{Part: 12, Log: trail.Object{Bucket: "b1", Key: log + ".json.gz"}}, "a/b/b1/" + log + "-0012.ndjson.gz"},
-		{"no prefix", s3.Options{}, trail.Batch{Log: trail.Object{Bucket: "b1", Key: log + ".json.gz"}}, "b1/" + log + ".ndjson.gz"},
-		{"prefix with slashes", s3.Options{Prefix: "/a/"}, trail.Batch{Log: trail.Object{Bucket: "b1", Key: log + ".json.gz"}}, "a/b1/" + log + ".ndjson.gz"},
-		{"folder", s3.Options{Prefix: "a"}, trail.Batch{Log: trail.Object{Key: log + ".json.gz"}}, "a/" + log + ".ndjson.gz"},
+		{"gzip", s3.Options{Prefix: "a/b"}, sink.Batch{Log: trail.Object{Bucket: "b1", Key: log + ".json.gz"}}, "a/b/b1/" + log + ".ndjson.gz"},
+		{"another bucket", s3.Options{Prefix: "a/b"}, sink.Batch{Log: trail.Object{Bucket: "b2", Key: log + ".json.gz"}}, "a/b/b2/" + log + ".ndjson.gz"},
+		{"zstd", s3.Options{Prefix: "a/b", Zstd: true}, sink.Batch{Log: trail.Object{Bucket: "b1", Key: log + ".json.gz"}}, "a/b/b1/" + log + ".ndjson.zst"},
+		{"part", s3.Options{Prefix: "a/b"}, sink.Batch{Part: 12, Log: trail.Object{Bucket: "b1", Key: log + ".json.gz"}}, "a/b/b1/" + log + "-0012.ndjson.gz"},
+		{"no prefix", s3.Options{}, sink.Batch{Log: trail.Object{Bucket: "b1", Key: log + ".json.gz"}}, "b1/" + log + ".ndjson.gz"},
+		{"prefix with slashes", s3.Options{Prefix: "/a/"}, sink.Batch{Log: trail.Object{Bucket: "b1", Key: log + ".json.gz"}}, "a/b1/" + log + ".ndjson.gz"},
+		{"folder", s3.Options{Prefix: "a"}, sink.Batch{Log: trail.Object{Key: log + ".json.gz"}}, "a/" + log + ".ndjson.gz"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := &bucket{}
+			tt.o.Format = sink.Raw
 			s := open(t, b, tt.o)
-			tt.batch.Lines, tt.batch.IDs = [][]byte{[]byte(`{}`)}, []string{"x"}
+			tt.batch.Events = []sink.Event{{Record: []byte(`{}`), ID: "x"}}
 			if got := s.Key(tt.batch); got != tt.want {
 				t.Errorf("key %s", got)
 			}
@@ -169,7 +171,7 @@ func TestKey(t *testing.T) {
 	}
 }
 
-// Equal lines make equal bytes, in another process and after other batches.
+// Equal events make equal bytes, in another process and after other batches.
 func TestDeterministic(t *testing.T) {
 	for name, o := range map[string]s3.Options{"gzip": {}, "zstd": {Zstd: true}} {
 		t.Run(name, func(t *testing.T) {

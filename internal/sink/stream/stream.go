@@ -6,21 +6,18 @@ package stream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
 
-	"github.com/trailseal/trailseal/pkg/trail"
+	"github.com/trailseal/trailseal/internal/sink"
 )
-
-// ErrClosed is wrapped by the errors of Emit after Close.
-var ErrClosed = errors.New("closed")
 
 // Sink writes batches, one after the other. It is safe for concurrent use.
 type Sink struct {
 	w      io.Writer
+	format sink.Format
 	taken  atomic.Bool   // whoever took it owns w, buf and torn
 	freed  chan struct{} // a token says that it was given back
 	buf    []byte
@@ -29,31 +26,31 @@ type Sink struct {
 	closed chan struct{}
 }
 
-// New returns a sink that writes to w. It does not close it.
-func New(w io.Writer) *Sink {
-	return &Sink{w: w, freed: make(chan struct{}, 1), closed: make(chan struct{})}
+// New returns a sink that writes events to w in a format. It does not close w.
+func New(w io.Writer, f sink.Format) *Sink {
+	return &Sink{w: w, format: f, freed: make(chan struct{}, 1), closed: make(chan struct{})}
 }
 
-// Emit writes the lines of b in one write. Where ctx ends during the write,
+// Emit writes the events of b in one write. Where ctx ends during the write,
 // Emit returns and the write goes on: a reader that stands still cannot hold
 // more than that.
-func (s *Sink) Emit(ctx context.Context, b trail.Batch) error {
+func (s *Sink) Emit(ctx context.Context, b sink.Batch) error {
 	if err := s.emit(ctx, b); err != nil {
 		return fmt.Errorf("emit to stream: %w", err)
 	}
 	return nil
 }
 
-func (s *Sink) emit(ctx context.Context, b trail.Batch) error {
+func (s *Sink) emit(ctx context.Context, b sink.Batch) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	select {
 	case <-s.closed:
-		return ErrClosed
+		return sink.ErrClosed
 	default:
 	}
-	if len(b.Lines) == 0 {
+	if len(b.Events) == 0 {
 		return nil
 	}
 	if err := s.take(ctx); err != nil {
@@ -84,7 +81,7 @@ func (s *Sink) take(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.closed:
-			return ErrClosed
+			return sink.ErrClosed
 		}
 	}
 	return nil
@@ -98,12 +95,12 @@ func (s *Sink) giveBack() {
 	}
 }
 
-func (s *Sink) fill(b trail.Batch) {
+func (s *Sink) fill(b sink.Batch) {
 	s.buf = s.buf[:0]
 	if s.torn {
 		s.buf = append(s.buf, '\n')
 	}
-	s.buf = b.AppendNDJSON(s.buf)
+	s.buf = s.format.AppendLines(s.buf, &b)
 }
 
 func (s *Sink) write() error {
@@ -116,6 +113,9 @@ func (s *Sink) write() error {
 	}
 	return err
 }
+
+// Flush returns nil: what Emit took is written.
+func (s *Sink) Flush(context.Context) error { return nil }
 
 // Close refuses further batches. It does not wait for a write that stands
 // still: that batch was never acknowledged.

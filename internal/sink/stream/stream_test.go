@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/trailseal/trailseal/internal/sink"
 	"github.com/trailseal/trailseal/internal/sink/sinktest"
 	"github.com/trailseal/trailseal/internal/sink/stream"
 )
@@ -67,7 +68,7 @@ func (r *reader) lines() []string {
 	return strings.Split(strings.TrimSuffix(r.b.String(), "\n"), "\n")
 }
 
-func downstream(fail func(r *reader, times int)) func(*testing.T) sinktest.Downstream {
+func downstream(f sink.Format, fail func(r *reader, times int)) func(*testing.T) sinktest.Downstream {
 	return func(*testing.T) sinktest.Downstream {
 		r := &reader{}
 		locked := func(change func(int)) func(int) {
@@ -78,7 +79,7 @@ func downstream(fail func(r *reader, times int)) func(*testing.T) sinktest.Downs
 			}
 		}
 		return sinktest.Downstream{
-			Sink: stream.New(r), Lines: r.lines,
+			Sink: stream.New(r, f), Lines: r.lines,
 			Fail:      locked(func(n int) { fail(r, n) }),
 			FailAfter: locked(func(n int) { r.after = n }),
 			Stall: func() func() {
@@ -99,10 +100,10 @@ func downstream(fail func(r *reader, times int)) func(*testing.T) sinktest.Downs
 
 func TestIsASink(t *testing.T) {
 	t.Run("refusing", func(t *testing.T) {
-		sinktest.Run(t, downstream(func(r *reader, n int) { r.bad = n }), sinktest.Options{})
+		sinktest.Run(t, downstream(sink.Raw, func(r *reader, n int) { r.bad = n }), sinktest.Options{Format: sink.Raw})
 	})
 	t.Run("cutting", func(t *testing.T) {
-		sinktest.Run(t, downstream(func(r *reader, n int) { r.short = n }), sinktest.Options{TornLines: true})
+		sinktest.Run(t, downstream(sink.Trailseal, func(r *reader, n int) { r.short = n }), sinktest.Options{TornLines: true})
 	})
 }
 
@@ -110,7 +111,7 @@ func TestIsASink(t *testing.T) {
 // before the next.
 func TestWrites(t *testing.T) {
 	r := &reader{}
-	s := stream.New(r)
+	s := stream.New(r, sink.Trailseal)
 	b := sinktest.Batch(1, 3)
 	if err := s.Emit(t.Context(), b); err != nil || r.writes != 1 {
 		t.Fatalf("%d writes, %v", r.writes, err)
@@ -135,7 +136,7 @@ func TestWrites(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Emit(t.Context(), b); !errors.Is(err, stream.ErrClosed) {
+	if err := s.Emit(t.Context(), b); !errors.Is(err, sink.ErrClosed) {
 		t.Errorf("after close: %v", err)
 	}
 }
@@ -149,7 +150,7 @@ func TestFullDevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer full.Close()
-	if err := stream.New(full).Emit(t.Context(), sinktest.Batch(1, 3)); err == nil {
+	if err := stream.New(full, sink.Trailseal).Emit(t.Context(), sinktest.Batch(1, 3)); err == nil {
 		t.Error("acknowledged by a full device")
 	}
 }
@@ -161,7 +162,7 @@ func TestNobodyIsForgotten(t *testing.T) {
 		const waiting = 200
 		stall := make(chan struct{})
 		r := &reader{stall: stall}
-		s := stream.New(r)
+		s := stream.New(r, sink.Trailseal)
 		impatient, giveUp := context.WithCancel(t.Context())
 		var done, gaveUp atomic.Int64
 		for i := range waiting {

@@ -1,0 +1,2 @@
+// Package sqlite stands in for the database driver.
+package sqlite

@@ -1,0 +1,2 @@
+// Package sink is what all sinks may know.
+package sink

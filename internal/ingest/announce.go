@@ -1,0 +1,141 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/trailseal/trailseal/internal/failure"
+	"github.com/trailseal/trailseal/internal/follow"
+	"github.com/trailseal/trailseal/internal/notify"
+	"github.com/trailseal/trailseal/pkg/chain"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// Errors that say why a delivery is refused. It stays in the queue, whose redrive policy
+// brings it to the operator.
+var (
+	errForeign = errors.New("not in a bucket of the sources")
+	errFuture  = errors.New("ends in the future")
+)
+
+// listen passes what an announcer announces to the chains. It waits for none of them: each
+// delivery ends when its own objects are done. Listening ends with intake. The chains run
+// until ctx ends.
+func (w *Worker) listen(intake, ctx context.Context, a Announcer) error {
+	for try := 0; ; {
+		d, err := a.Next(intake)
+		decision := failure.Decide(failure.Failure{Operation: failure.Queue, Err: err})
+		switch {
+		case err == nil:
+			try = 0
+			w.deliver(ctx, d)
+			continue
+		case errors.Is(err, io.EOF), intake.Err() != nil:
+			return nil
+		case decision.Do != failure.Retry, w.policy.Tries > 0 && try+1 >= w.policy.Tries:
+			return err
+		}
+		w.config.Log.Warn("nothing can be received, trying again", "try", try+1, "error", err)
+		if failure.Sleep(intake, failure.Pause(try)) != nil {
+			return nil
+		}
+		try++
+	}
+}
+
+// deliver passes a delivery on to the chains that its digests belong to.
+func (w *Worker) deliver(ctx context.Context, d notify.Delivery) {
+	parts := &delivery{end: d.Done, left: 1}
+	objects := d.Created
+	for _, r := range d.Removed {
+		objects = append(objects[:len(objects):len(objects)], r.Object)
+	}
+	for _, o := range objects {
+		if err := w.refuses(o); err != nil {
+			w.metrics.announced.WithLabelValues("refused").Inc()
+			w.config.Log.Warn("announcement refused", "object", o.String(), "error", err)
+			parts.done(fmt.Errorf("%s: %w", o, err))
+			return // of a delivery with a foreign object, nothing is followed
+		}
+	}
+	for _, o := range d.Created {
+		key, err := trail.ParseDigestKey(o.Key)
+		if err != nil || !w.isSelected(key.Chain) {
+			w.metrics.announced.WithLabelValues("skipped").Inc() // log files, too: their digest names them
+			continue
+		}
+		w.metrics.announced.WithLabelValues("digest").Inc()
+		f := w.feedOf(o)
+		c, err := w.loop(f, key.Chain, follow.Announced)
+		if err != nil {
+			parts.add()
+			parts.done(fmt.Errorf("announced digest %s: %w", o, err))
+			continue
+		}
+		parts.add()
+		known := follow.Known{Ref: chain.Ref{DigestKey: key, Bucket: f.source.Signed()}}
+		c.frontier.Add(c.snapshot().head, known, follow.Announced, parts.done)
+		f.schedule.add(ctx, c)
+	}
+	if len(d.Removed) > 0 {
+		parts.add()
+		w.removals.wait.Go(func() { parts.done(w.lookAtRemoved(ctx, d)) })
+	}
+	parts.done(nil)
+}
+
+// refuses returns why an object is not looked at, nil if it is. A digest that ends in the
+// future would make its chain wait.
+func (w *Worker) refuses(o trail.Object) error {
+	if w.feedOf(o) == nil {
+		return errForeign
+	}
+	if key, err := trail.ParseDigestKey(o.Key); err == nil && key.End.After(w.config.Now().Add(window)) {
+		return errFuture
+	}
+	return nil
+}
+
+// feedOf returns the source that an object lies in, nil for a foreign one.
+func (w *Worker) feedOf(o trail.Object) *feed {
+	for _, f := range w.feeds {
+		isBehind := f.source.IsAccessPoint() && f.source.Original == o.Bucket // messages name the bucket
+		if !f.source.IsCopy() && (isBehind || f.source.Bucket == o.Bucket) &&
+			strings.HasPrefix(o.Key, f.source.Prefix) {
+			return f
+		}
+	}
+	return nil
+}
+
+// delivery counts the parts of a delivery that are not done.
+type delivery struct {
+	end func(error)
+
+	mu   sync.Mutex // guards what follows
+	left int
+	err  error // the first
+}
+
+func (d *delivery) add() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.left++
+}
+
+// done notes that a part is done, or why it is not. After the last one the delivery ends.
+// It does not block.
+func (d *delivery) done(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err == nil {
+		d.err = err
+	}
+	if d.left--; d.left == 0 {
+		d.end(d.err)
+	}
+}

@@ -1,0 +1,112 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"time"
+
+	"github.com/trailseal/trailseal/internal/discover"
+	"github.com/trailseal/trailseal/internal/failure"
+	"github.com/trailseal/trailseal/internal/ledger"
+	"github.com/trailseal/trailseal/internal/state"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// listing is a full poll that the state does not have yet.
+type listing struct {
+	began    time.Time
+	isWhole  bool            // it listed all account folders
+	accounts map[string]bool // the account folders that it listed in full, as ledger.Account names them
+}
+
+// remember notes which account folders a full poll has listed.
+func (p *poll) remember(ctx context.Context, found discover.Found) error {
+	if !p.isFull || ctx.Err() != nil {
+		return nil
+	}
+	p.f.polls.reached = p.began
+	if p.err() != nil { // what failed is listed so again in an hour
+		p.f.polls.reached = p.began.Add(window - reachEvery)
+	}
+	l := &listing{began: p.began.UTC(), isWhole: p.err() == nil, accounts: map[string]bool{}}
+	p.mu.Lock()
+	for _, place := range found.Places {
+		if p.listed[regionOf(place.Place)] && !p.hidden[place.Account] {
+			l.accounts[ledger.Account(place.Place)] = true
+		}
+	}
+	for _, place := range found.Places {
+		if p.failed[regionOf(place.Place)] {
+			delete(l.accounts, ledger.Account(place.Place))
+		}
+	}
+	p.mu.Unlock()
+	p.f.mu.Lock()
+	p.f.record = l
+	p.f.mu.Unlock()
+	return p.w.recordListing(ctx, p.f, true)
+}
+
+// recordListing stores which account folders the last full poll has listed. A folder with a
+// chain that is not proven yet is left out: where the worker ends before that, the chain
+// must not count as one that was absent. Where some are left out, the record stays for
+// later, and only a caller that asks for it has the others stored.
+func (w *Worker) recordListing(ctx context.Context, f *feed, partly bool) error {
+	f.mu.Lock()
+	l, listings := f.record, f.listings
+	open := map[string]bool{}
+	for _, c := range f.unproven {
+		open[ledger.Account(c.name.Place)] = true
+	}
+	for at := range f.dropped {
+		open[ledger.Account(trail.Place{Organization: at.organization, Account: at.account})] = true
+	}
+	f.mu.Unlock()
+	if l != nil {
+		w.addOpenBackfills(f, open)
+	}
+	switch {
+	case l == nil || len(open) > 0 && !partly:
+		return nil
+	case l.isWhole && len(open) == 0:
+		listings.Whole, listings.Accounts = l.began, nil
+	default:
+		listings.Accounts = maps.Clone(listings.Accounts)
+		if listings.Accounts == nil {
+			listings.Accounts = map[string]time.Time{}
+		}
+		for account := range l.accounts {
+			if !open[account] {
+				listings.Accounts[account] = l.began
+			}
+		}
+	}
+	stored, err := w.ledger.SetListings(ctx, f.identity, listings)
+	if errors.Is(err, state.ErrConflict) { // another worker polls the source, too
+		stored, err = w.ledger.Listings(ctx, f.identity)
+	}
+	if failure.Decide(failure.Failure{Operation: failure.Head, Err: err}).Do != failure.Proceed {
+		w.metrics.stateFailed(ctx, err)
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.listings = stored
+	if len(open) == 0 && f.record == l {
+		f.record = nil
+	}
+	return nil
+}
+
+// addOpenBackfills adds the account folders whose backfill digests are not all done. No cursor
+// says which these are: after a crash they must be listed from as early again.
+func (w *Worker) addOpenBackfills(f *feed, open map[string]bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.chains {
+		if c.feed == f && c.name.Backfill && (c.frontier.Len() > 0 || c.frontier.HasMore()) {
+			open[ledger.Account(c.name.Place)] = true
+		}
+	}
+}

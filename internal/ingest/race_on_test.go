@@ -1,0 +1,6 @@
+//go:build race
+
+package ingest_test
+
+// raced says whether the race detector is on: it multiplies time and memory.
+const raced = true
