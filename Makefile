@@ -3,10 +3,11 @@ SHELL       := bash
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 FUZZTIME    ?= 10m
+SEEDS       ?= 10000
 # Benchmarks measure the C library too, where it is there to be linked.
 BENCHTAGS   := $(if $(wildcard /usr/include/libdeflate.h),-tags libdeflate)
 
-.PHONY: help build test check fmt vet lint vuln race fuzz-short fuzz bench demo stack sample
+.PHONY: help build test check fmt vet lint vuln race simulate fuzz-short fuzz bench demo stack sample
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,7 +18,7 @@ build: ## the programs, static, in bin/
 test: ## all tests, those of the templates and manifests too
 	go test ./... && cd test/deploy && go vet ./... && go test ./...
 
-check: fmt vet lint vuln race fuzz-short ## what CI runs
+check: fmt vet lint vuln race simulate fuzz-short ## what CI runs
 
 fmt: ## fail on files that gofmt would change
 	@bad=$$(gofmt -l cmd deploy internal pkg test); [ -z "$$bad" ] || { echo "not gofmt-ed: $$bad"; exit 1; }
@@ -35,6 +36,9 @@ vuln: ## known vulnerabilities; where their database is out of reach it says so 
 
 race: ## all tests with the race detector
 	go test -race -timeout 20m ./...
+
+simulate: ## lives of workers with failures, kills and tampering, from SEEDS seeds (10000)
+	TRAILSEAL_SEEDS=$(SEEDS) go test ./internal/ingest -run 'TestSimulation$$' -count 1 -timeout 30m
 
 fuzz-short: ## each fuzz target for a few thousand inputs
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=5000x

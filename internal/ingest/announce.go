@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 
 	"github.com/trailseal/trailseal/internal/failure"
@@ -103,9 +102,7 @@ func (w *Worker) refuses(o trail.Object) error {
 // feedOf returns the source that an object lies in, nil for a foreign one.
 func (w *Worker) feedOf(o trail.Object) *feed {
 	for _, f := range w.feeds {
-		isBehind := f.source.IsAccessPoint() && f.source.Original == o.Bucket // messages name the bucket
-		if !f.source.IsCopy() && (isBehind || f.source.Bucket == o.Bucket) &&
-			strings.HasPrefix(o.Key, f.source.Prefix) {
+		if f.contains(o) {
 			return f
 		}
 	}

@@ -63,6 +63,65 @@ func (s *site) later(chains ...*testtrail.Chain) {
 	s.cfg.Now = func() time.Time { return newest.Add(time.Hour) }
 }
 
+// Sources of one bucket that have each a prefix of their own, or that overlap, leave
+// nothing out and emit nothing twice, whatever came while no worker ran.
+func TestSourcesOfOneBucket(t *testing.T) {
+	for name, texts := range map[string][]string{
+		"the control: one source": {"s3://" + bucket},
+		"two prefixes":            {"s3://" + bucket + "/a", "s3://" + bucket + "/b"},
+		"a prefix of the other":   {"s3://" + bucket, "s3://" + bucket + "/b"},
+		"one twice":               {"s3://" + bucket, "s3://" + bucket + "/"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, 0)
+			s.Delete(bucket, s.c.Issued[0].Key)
+			a := s.World.Trail(testtrail.Options{Prefix: "a", Name: "one"}).Chain(account, region, day)
+			b := s.World.Trail(testtrail.Options{Prefix: "b", Name: "two"}).Chain("444455556666", region, day)
+			s.sources(t, texts...)
+			for _, hours := range []int{2, 120} {
+				a.Hours(hours)
+				b.Hours(hours)
+				s.later(a, b)
+				if o := s.run(t); o.Waiting != 0 {
+					t.Errorf("%+v", o)
+				}
+				s.expect(t, s.wantOf(a, b))
+			}
+			s.once(t)
+		})
+	}
+}
+
+// A chain of a second source in one bucket is not late because the first was listed.
+func TestLateInTwoSourcesOfOneBucket(t *testing.T) {
+	s := newSite(t, 0)
+	s.Delete(bucket, s.c.Issued[0].Key)
+	a := s.World.Trail(testtrail.Options{Prefix: "a", Name: "one"}).Chain(account, region, day)
+	b := s.World.Trail(testtrail.Options{Prefix: "b", Name: "two"}).Chain("444455556666", region, day)
+	s.sources(t, "s3://"+bucket+"/a", "s3://"+bucket+"/b")
+	s.later(a, b)
+	s.run(t)
+	a.Hours(10)
+	b.Hours(10)
+	s.later(a, b)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	slow := hooked{World: s.World, list: func(ctx context.Context, prefix string) error {
+		if strings.HasPrefix(prefix, "a/") {
+			return nil
+		}
+		select {
+		case <-time.After(300 * time.Millisecond):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}}
+	s.cfg.Sources[0].Objects, s.cfg.Sources[1].Objects = slow, slow
+	s.forever(ctx)
+	s.expect(t, s.wantOf(a, b))
+}
+
 // removal runs the worker again with a message about an object that was deleted, and
 // returns the series of the metrics.
 func (s *site) removal(t *testing.T, o trail.Object) (series map[string]float64, a *announcer) {
@@ -100,7 +159,8 @@ func TestRemovalOfAnyListedLog(t *testing.T) {
 		{"published days after its stamp", func(s *site) trail.Object {
 			s.c.Hours(60)
 			d := s.c.Issued[60]
-			k := trail.LogKey{Place: s.c.Place(), Stamp: day.Add(30 * time.Minute), Day: d.End.Truncate(24 * time.Hour), Unique: "abcdefgh12345678"}
+			k := trail.LogKey{Place: s.c.Place(), Stamp: day.Add(30 * time.Minute), Unique: "abcdefgh12345678"}
+			k.Day = d.End.Truncate(24 * time.Hour)
 			return s.lists(60, k.String())
 		}},
 		{"before a gap, with another minute of the hour", func(s *site) trail.Object {

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/trailseal/trailseal/internal/ended"
 	"github.com/trailseal/trailseal/internal/failure"
 	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/follow"
@@ -39,6 +38,8 @@ type chainLoop struct {
 	tries   int  // that failed since the last success
 	looked  looked
 	isReset bool                        // the operator has reset the chain, and its digests are not listed since
+	former  *chainLoop                  // the chain that this one continues, once it knows what it must come to
+	doubted time.Time                   // the end of which it was doubted that the chain is late
 	emitted map[trail.Object]emittedLog // of digests that are not done
 	failed  trail.Object                // log file that could not be read, and is tried alone first
 	// prefetch is how many queued digests have their log files requested early. It doubles
@@ -532,43 +533,4 @@ func (c *chainLoop) olderThan(candidate follow.Candidate) (older []chain.Ref) {
 		}
 	}
 	return older
-}
-
-// reportLate reports, once for each head, that the chain's newest digest is later than the
-// grace. It judges by a poll that listed all folders of the chain after that digest.
-func (c *chainLoop) reportLate(ctx context.Context) error {
-	h, w := c.entry.Head, c.worker
-	if c.snapshot().isEnded && !h.Ended {
-		h.Ended = true
-		err := c.commit(ctx, h)
-		if err == nil {
-			c.showHead()
-		}
-		return err
-	}
-	now, end := w.config.Now(), h.Until()
-	isLate := !end.IsZero() && !c.name.Backfill && now.Sub(end) > w.config.Grace+window
-	if !isLate || h.LateTold || h.Ended || w.config.Once || !c.snapshot().polled {
-		return nil
-	}
-	if standing, _ := w.config.Ended.Judge(c.name, end); standing == ended.Acknowledged {
-		return nil
-	}
-	detail := "no digest after the one that ends at " + end.Format(time.RFC3339)
-	if h.Link.Key == "" {
-		detail = "no digest since the time that the chain was reset to, " + end.Add(1).Format(time.RFC3339)
-	}
-	err := w.report(ctx, finding.Finding{
-		Class: finding.Coverage,
-		Subject: finding.Subject{
-			Account: c.name.Account, Region: c.name.Region, Trail: c.name.Trail, Bucket: c.feed.source.Bucket, Time: end,
-		},
-		Detail:   detail + ": deleted, late, or logging stopped",
-		Evidence: finding.Evidence{From: end, To: now.UTC().Truncate(time.Second)},
-	})
-	if err != nil {
-		return err
-	}
-	h.LateTold = true
-	return c.commit(context.WithoutCancel(ctx), h) // it is told once, also where the worker ends now
 }

@@ -2,9 +2,11 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"io"
+	"slices"
+	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -17,10 +19,12 @@ import (
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// feed is a source with what belongs to it.
+// feed is a source with what belongs to it. Sources of one identity are one feed, since they
+// share their heads: a chain whose trail moves from one to the other has one loop.
 type feed struct {
-	source   Source
-	identity string // of the source, for names in the state
+	source   Source   // the first of them
+	prefixes []string // of each of them
+	identity string   // of the source, for names in the state
 	objects  fetch.Objects
 	digests  *fetch.Fetcher
 	logs     *pipeline.Source
@@ -63,10 +67,11 @@ const (
 func (w *Worker) newFeed(s Source) *feed {
 	objects := counting{s.View(s.Objects), w.metrics.fetched}
 	f := &feed{
-		source: s, identity: s.Identity(), objects: objects,
+		source: s, prefixes: []string{s.Prefix}, identity: s.Identity(), objects: objects,
 		digests: fetch.New(objects, (chainsAtOnce-deepAtOnce)*aheadFew+deepAtOnce*aheadMany),
 		deep:    semaphore.NewWeighted(deepAtOnce),
-		places:  map[region][]discover.Place{}, unproven: map[string]*chainLoop{}, dropped: map[region]int{}, err: ErrNotListed,
+		places:  map[region][]discover.Place{}, unproven: map[string]*chainLoop{}, dropped: map[region]int{},
+		err: ErrNotListed,
 	}
 	logs := fetch.New(objects, w.config.Concurrency)
 	f.digests.Plain, logs.Plain = s.IsCopy(), s.IsCopy()
@@ -77,11 +82,65 @@ func (w *Worker) newFeed(s Source) *feed {
 			return wanted(w.config.Accounts, p.Account) && (p.Region == "" || wanted(w.config.Regions, p.Region))
 		},
 	}
-	f.schedule = newSchedule(
-		chainsAtOnce,
-		func(ctx context.Context, c *chainLoop) time.Duration { return w.runChain(ctx, c) },
-	)
+	f.schedule = newSchedule(chainsAtOnce, w.runChain)
 	return f
+}
+
+// isOf reports whether a source is read by this feed.
+func (f *feed) isOf(s Source) bool {
+	return f.identity == s.Identity() && f.source.Signed() == s.Signed()
+}
+
+// contains reports whether an object lies in the feed's sources.
+func (f *feed) contains(o trail.Object) bool {
+	isBehind := f.source.IsAccessPoint() && f.source.Original == o.Bucket // messages name the bucket
+	if f.source.IsCopy() || !isBehind && f.source.Bucket != o.Bucket {
+		return false
+	}
+	return slices.ContainsFunc(f.prefixes, func(p string) bool { return strings.HasPrefix(o.Key, p) })
+}
+
+// places finds the accounts and regions below each prefix of the source. Where one cannot be
+// searched, or holds none, that is an error of the poll beside what the others hold. An error
+// says that there are none at all.
+func (p *poll) places(ctx context.Context) (found discover.Found, err error) {
+	at := map[trail.Place]int{}
+	var errs []error
+	for _, prefix := range p.f.prefixes {
+		finder := p.finder(ctx)
+		finder.Source.Prefix = prefix
+		here, err := finder.Places(ctx)
+		if err == nil && len(here.Places) == 0 && p.err() == nil {
+			err = here.Absent()
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+		found.Accounts, found.Regions = append(found.Accounts, here.Accounts...), append(found.Regions, here.Regions...)
+		for _, place := range here.Places {
+			i, there := at[place.Place]
+			if !there {
+				at[place.Place] = len(found.Places)
+				found.Places = append(found.Places, place)
+				continue
+			}
+			same := &found.Places[i]
+			same.Digests, same.Logs = same.Digests || place.Digests, same.Logs || place.Logs
+			same.Roots = slices.Concat(same.Roots, place.Roots)
+			slices.Sort(same.Roots)
+			same.Roots = slices.Compact(same.Roots)
+		}
+	}
+	if len(found.Accounts) > 0 {
+		p.tellSelected(found)
+	}
+	if len(errs) == len(p.f.prefixes) {
+		return found, errors.Join(errs...)
+	}
+	for _, err := range errs {
+		p.fail(err)
+	}
+	return found, nil
 }
 
 // readAhead returns how many digests of a chain are read ahead. The caller calls done.

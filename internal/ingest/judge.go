@@ -73,9 +73,12 @@ func (c *chainLoop) judge(ctx context.Context, g, newer *read) (follow.Candidate
 	return candidate, release, ctx.Err()
 }
 
-// askStart finds out whether the digest that a trusted one names was a starting one. An
-// error says that the keys are not known.
+// askStart finds out whether the digest that a trusted one names was a starting one, unless
+// the candidate waits for that one all the same. An error says that the keys are not known.
 func (c *chainLoop) askStart(ctx context.Context, candidate follow.Candidate) (follow.Candidate, error) {
+	if c.worker.config.Now().Sub(candidate.End) < c.worker.policy.Grace {
+		return candidate, nil
+	}
 	previous, err := chain.Previous(candidate.Digest, candidate.Chain)
 	if err != nil || previous.End.IsZero() {
 		return candidate, nil // Next reports such a name

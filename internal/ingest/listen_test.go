@@ -343,7 +343,10 @@ func TestSelectorsAndSinceSkip(t *testing.T) {
 	other.Hours(2)
 	s.cfg.Regions = []string{region}
 	s.cfg.Since = s.c.Issued[4].End
-	a := s.announce(t, append(one(s.digests(0)), []trail.Object{{Bucket: bucket, Key: other.Issued[1].Key}})...)
+	a := newAnnouncer(append(one(s.digests(0)), []trail.Object{{Bucket: bucket, Key: other.Issued[1].Key}})...)
+	s.cfg.Sources[0].Objects = unlistedUntil{s.World, a.isHeard} // the messages come before the first listing
+	s.cfg.Announcers = []ingest.Announcer{a}
+	s.run(t)
 	if len(a.ends) != 8 || slices.ContainsFunc(a.ends, func(err error) bool { return err != nil }) {
 		t.Errorf("ends %v", a.ends)
 	}

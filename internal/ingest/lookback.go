@@ -22,7 +22,7 @@ import (
 func (c *chainLoop) walkBack(ctx context.Context, from follow.Candidate, step follow.Step) (found bool, err error) {
 	at, signature := step.Previous.Location(), step.Previous.Signature
 	key := step.To.DigestKey
-	for key.End.After(c.entry.Head.Cursor) && !c.worker.isDraining() {
+	for key.End.After(c.entry.Head.Cursor) && key.Organization == c.name.Organization && !c.worker.isDraining() {
 		d, isThere, err := c.lookAt(ctx, at, signature)
 		if err != nil {
 			return false, err
@@ -198,7 +198,8 @@ func day(t time.Time) time.Time {
 // continued makes the loop go on from the head of the chain that it continues: a trail of
 // one account that became an organization's, or the other way round, has its digests below
 // another account folder from then on, and they name the former ones. That chain must have
-// come to its end first. The error wraps follow.ErrElsewhere while it has not.
+// come to its end first, and the state must know that it has ended. The error wraps
+// follow.ErrElsewhere while that is not so.
 func (c *chainLoop) continued(ctx context.Context, candidate follow.Candidate) error {
 	if c.entry.IsStored() || c.entry.Head.IsProven() || candidate.Backfill ||
 		!candidate.Verdict.Trusted || candidate.Digest == nil || candidate.Digest.Previous == nil {
@@ -208,49 +209,57 @@ func (c *chainLoop) continued(ctx context.Context, candidate follow.Candidate) e
 	if err != nil || named.Organization == c.name.Organization {
 		return nil
 	}
-	former := c.worker.known(c.feed, ledger.Name(c.feed.identity, named.Chain))
-	if former == nil {
-		return nil
+	former, err := c.formerOf(candidate, named)
+	if former == nil || err != nil {
+		return err
 	}
 	h := former.snapshot().head
+	switch isAtEnd := former.frontier.Len() == 0 && !former.frontier.HasMore(); {
+	case isAtEnd && h.Link.Key == "" && c.feed.isRefuted(named.DigestKey):
+		c.entry.Head = c.entry.Head.Quarantine(named.DigestKey)
+		return nil
+	case isAtEnd && h.Link.Key == "" && h.Covers(named.DigestKey): // it ended before the time to begin
+		c.setEntry(ledger.Entry{Name: c.id, Head: follow.Head{Version: follow.HeadVersion, Cursor: named.End}})
+		return nil
+	case isAtEnd && h.Link.Key == "":
+		return nil
+	case isAtEnd && h.Ended:
+		h = follow.Head{Version: follow.HeadVersion, Cursor: h.Cursor, Link: h.Link, Bad: h.Bad}
+		c.setEntry(ledger.Entry{Name: c.id, Head: h})
+		return nil
+	}
+	former.update(func(p *progress) {
+		p.isEnded = true
+		p.waiters = append(p.waiters, c)
+	})
+	if former.snapshot().err == nil { // else it runs again by itself
+		former.feed.schedule.add(ctx, former)
+	}
+	return fmt.Errorf("%s continues %s: %w", c.name, former.name, follow.ErrElsewhere)
+}
+
+// formerOf returns the loop of the chain that a candidate names a digest of, nil where
+// that digest is before the time to begin. It makes the digest known to that chain, once:
+// no listing may have shown it.
+func (c *chainLoop) formerOf(candidate follow.Candidate, named chain.Ref) (*chainLoop, error) {
+	if c.former != nil {
+		return c.former, nil
+	}
+	id := ledger.Name(c.feed.identity, named.Chain)
+	if c.worker.known(c.feed, id) == nil && !named.End.After(c.entry.Head.Cursor) {
+		return nil, nil
+	}
+	former, err := c.worker.loop(c.feed, named.Chain, follow.Named)
+	if err != nil {
+		return nil, fmt.Errorf("%s continues %s: %w", c.name, named.Chain, err)
+	}
 	if c.feed.source.IsCopy() {
 		named.Prefix, named.Bucket = "", ""
 	}
-	if h.Link.Key != "" { // the last digest of that chain may not be known yet
-		known := follow.Known{Ref: named, Signature: candidate.Digest.Previous.Signature}
-		former.frontier.Add(h, known, follow.Named, nil)
-	}
-	if former.frontier.Len() > 0 || former.frontier.HasMore() {
-		former.update(func(p *progress) { p.waiters = append(p.waiters, c) })
-		if former.snapshot().err == nil { // else it runs again by itself
-			former.feed.schedule.add(ctx, former)
-		}
-		return fmt.Errorf("%s continues %s: %w", c.name, former.name, follow.ErrElsewhere)
-	}
-	if h = former.snapshot().head; h.Link.Key == "" {
-		return nil
-	}
-	if !h.Ended { // stored first: a crash must not make that chain look late
-		former.update(func(p *progress) { p.isEnded, p.waiters = true, append(p.waiters, c) })
-		former.feed.schedule.add(ctx, former)
-		return fmt.Errorf("%s continues %s: %w", c.name, former.name, follow.ErrElsewhere)
-	}
-	h = follow.Head{Version: follow.HeadVersion, Cursor: h.Cursor, Link: h.Link, Bad: h.Bad}
-	c.setEntry(ledger.Entry{Name: c.id, Head: h})
-	return nil
-}
-
-// known returns a loop by the name of its head, nil where there is none.
-func (w *Worker) known(f *feed, id string) *chainLoop {
-	w.mu.Lock()
-	c := w.chains[id]
-	w.mu.Unlock()
-	if c != nil {
-		return c
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.unproven[id]
+	known := follow.Known{Ref: named, Signature: candidate.Digest.Previous.Signature}
+	former.frontier.Add(former.snapshot().head, known, follow.Named, nil)
+	c.former = former
+	return former, nil
 }
 
 // wake lets the loops run that wait for the end of this chain.

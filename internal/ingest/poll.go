@@ -167,13 +167,9 @@ func (w *Worker) poll(intake, ctx context.Context, f *feed) error {
 		listed: map[region]bool{}, failed: map[region]bool{}, trails: map[string]bool{},
 	}
 	f.beginNames()
-	found, err := p.finder(intake).Places(intake)
+	found, err := p.places(intake)
 	if err != nil {
 		return err
-	}
-	p.tellSelected(found)
-	if len(found.Places) == 0 && p.err() == nil {
-		return found.Absent()
 	}
 	groups := byRegion(found.Places)
 	places := map[region][]discover.Place{}

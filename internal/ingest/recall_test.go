@@ -10,12 +10,14 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/source"
+	"github.com/trailseal/trailseal/internal/state"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
@@ -195,6 +197,20 @@ func TestLateBesideAnotherSource(t *testing.T) {
 	}
 }
 
+// Nor is it known while another organization's names of the trail wait for their proof.
+func TestLateWhileAnOrganizationFollows(t *testing.T) {
+	s := newSite(t, 3)
+	s.run(t)
+	s.trail.Organization = "o-abcdefghij"
+	s.c.Hours(6)
+	s.cfg.Now = func() time.Time { return s.c.Now().Add(10 * time.Minute) }
+	s.cfg.Poll = time.Second // the second poll tells
+	for _, f := range s.until(t, finding.Rollback) {
+		t.Errorf("%s %s: %s", f.Class, f.Account, f.Detail)
+	}
+	s.expect(t, s.want())
+}
+
 // That a listing fails says nothing about chains.
 func TestLateWhileListingFails(t *testing.T) {
 	s := newSite(t, 3)
@@ -301,4 +317,35 @@ func TestLogsWithoutDigests(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A state that hangs does not keep a worker from ending, also while it tells a late chain.
+func TestEndsWhileTheStateHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, 3)
+		s.run(t)
+		s.cfg.State = hangingState{s.cfg.State.(*state.Memory)}
+		s.cfg.Now = func() time.Time { return s.c.Now().Add(6 * time.Hour) }
+		s.cfg.Once, s.cfg.Metrics = false, prometheus.NewRegistry()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := ingest.Run(ctx, s.cfg); err != nil {
+			t.Error(err)
+		}
+		<-ctx.Done()
+		if len(s.found.all) != 1 || s.found.all[0].Class != finding.Coverage {
+			t.Errorf("findings %+v", s.found.all)
+		}
+	})
+}
+
+// hangingState hangs at each change of a head until the call's context ends.
+type hangingState struct{ *state.Memory }
+
+func (s hangingState) Put(ctx context.Context, name string, value []byte, prev state.Version) (state.Version, error) {
+	if strings.HasPrefix(name, "chain/") {
+		<-ctx.Done()
+		return "", ctx.Err()
+	}
+	return s.Memory.Put(ctx, name, value, prev)
 }

@@ -195,7 +195,7 @@ func (c *chainLoop) removedDigest(ctx context.Context, o trail.Object, key trail
 		return removalUnlisted, nil // a backfill digest is not named by another
 	}
 	names := func(d *digest.Digest) bool {
-		return d.Previous != nil && trail.Tail(d.Previous.Object) == trail.Tail(o.Key)
+		return d.Previous != nil && d.Previous.Location() == o
 	}
 	asked := asked{c: c, from: key.End, to: key.End.Add(window)}
 	s, err := asked.find(ctx, key.Place, names)
@@ -287,13 +287,8 @@ func (a *asked) list(ctx context.Context, p trail.Place) (refs []chain.Ref, err 
 		return d.Day(trail.DigestFolder, d.End) <= place.Day(trail.DigestFolder, last) && len(refs) <= maxAsked
 	})
 	if err == nil && len(refs) > maxAsked {
-		err = fmt.Errorf(
-			"%s: more than %d digests around %s: %w",
-			a.c.name,
-			maxAsked,
-			a.to.Format(time.RFC3339),
-			finding.ErrNotSearched,
-		)
+		err = fmt.Errorf("%s: more than %d digests around %s: %w",
+			a.c.name, maxAsked, a.to.Format(time.RFC3339), finding.ErrNotSearched)
 	}
 	slices.SortFunc(refs, func(x, y chain.Ref) int { return x.End.Compare(y.End) })
 	return refs, err

@@ -68,6 +68,10 @@ func TestAnnouncedRemovals(t *testing.T) {
 			s.Delete(bucket, o.Key)
 			return notify.Removal{Object: o, Cause: notify.Deleted}
 		}, "ahead", "", false, false},
+		{"a digest of another prefix", func(s *site) notify.Removal {
+			o := digestOf(s.c.Issued[2])
+			return notify.Removal{Object: trail.Object{Bucket: bucket, Key: "other/" + o.Key}, Cause: notify.Deleted}
+		}, "", "", true, false},
 		{"a planted digest", func(s *site) notify.Removal {
 			o := trail.Object{Bucket: bucket, Key: s.c.Name().Digest(s.c.Issued[2].End.Add(time.Minute)).String()}
 			return notify.Removal{Object: o, Cause: notify.Deleted}

@@ -180,6 +180,58 @@ func TestMoves(t *testing.T) {
 	}
 }
 
+// The digests of a trail that became an organization's are announced in any order, and the
+// listing shows none: each event comes once, and the former chain has ended.
+func TestAnnouncedAfterAMoveToAnOrganization(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		seen   bool // the former chain has a head
+		which  []int
+		hours  int // emitted
+		since  time.Duration
+		tamper func(*site) (class []string)
+	}{
+		{"the newest", false, []int{6}, 6, 0, nil},
+		{"the newest, and the former chain is known", true, []int{6}, 6, 0, nil},
+		{"the first of the organization", false, []int{4}, 4, 0, nil},
+		{"the newest first", true, []int{6, 5, 4, 3, 2, 1, 0}, 6, 0, nil},
+		{"after the time to begin", false, []int{6}, 2, 4*time.Hour + 30*time.Minute, nil},
+		{"the last former one is gone", false, []int{6}, 3, 0, func(s *site) []string {
+			s.Delete(bucket, s.c.Issued[3].Key)
+			return []string{"digest-missing"}
+		}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := newSite(t, 2)
+			if row.seen {
+				s.run(t)
+			}
+			s.c.Hours(1)
+			s.trail.Organization = "o-abcdefghij"
+			s.c.Hours(3)
+			s.cfg.Since = day.Add(row.since)
+			var classes []string
+			if row.tamper != nil {
+				classes = row.tamper(s)
+			}
+			all := s.digests(0)
+			var deliveries [][]trail.Object
+			for _, i := range row.which {
+				deliveries = append(deliveries, []trail.Object{all[i]})
+			}
+			a := newAnnouncer(deliveries...)
+			s.cfg.Sources[0].Objects = deafUntil{unlisted{s.World}, unlistedUntil{s.World, a.isHeard}}
+			s.cfg.Announcers = []ingest.Announcer{a}
+			s.run(t)
+			if n := len(s.sink.lines); n != row.hours*5 {
+				t.Errorf("%d events, want those of %d hours", n, row.hours)
+			}
+			s.once(t)
+			s.expect(t, s.got(t), classes...)
+		})
+	}
+}
+
 // A move into another bucket: only the new one is a source, and what lies in
 // the old one is signed for.
 func TestBucketMove(t *testing.T) {
@@ -436,4 +488,15 @@ func TestMalformedLogIsToldOnce(t *testing.T) {
 	if len(s.found.all) != 1 || s.found.all[0].Detail != want {
 		t.Errorf("%+v, want %q", s.found.all, want)
 	}
+}
+
+// deafUntil shows no digests, and places only when the messages have come: a chain that an
+// earlier listing did not show would begin at its oldest digest.
+type deafUntil struct {
+	unlisted
+	until unlistedUntil
+}
+
+func (d deafUntil) Children(ctx context.Context, bucket, prefix string) iter.Seq2[trail.Object, error] {
+	return d.until.Children(ctx, bucket, prefix)
 }

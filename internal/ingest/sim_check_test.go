@@ -317,9 +317,26 @@ func (s *sim) isLate(f finding.Finding, now time.Time) string {
 				return "digest " + d.object.Key + " is there"
 			}
 		}
-		return ""
+		return s.isContinued(c, now)
 	}
 	return "no digest ends then"
+}
+
+// isContinued returns "" unless another chain has gone on from the end of a chain for long.
+func (s *sim) isContinued(c *simChain, now time.Time) string {
+	last := c.digests[len(c.digests)-1]
+	if last.key.End.Before(s.check.since) {
+		return "" // it is not read
+	}
+	for _, other := range s.plan.world.chains {
+		first := other.digests[0]
+		_, isMarked := s.plan.marks[first.object.Key]
+		isNext := other != c && other.name.Same(c.name) && !first.starts && first.key.End.Equal(last.key.End.Add(time.Hour))
+		if isNext && !isMarked && s.isAbsent(first.object, now) != "" {
+			return "it goes on as " + other.id
+		}
+	}
+	return ""
 }
 
 // isWithoutDigests returns "" if a place has log files and no digest for long.

@@ -75,7 +75,7 @@ type simMail struct {
 }
 
 var simSeams = []string{
-	"Get", "List", "Children", "PublicKeys", "state Get", "state Put", "state List", "Emit", "Flush", "Find", "Receive", "Delete", "Extend",
+	"Get", "Body", "List", "Children", "PublicKeys", "state Get", "state Put", "state List", "Emit", "Flush", "Find", "Receive", "Delete", "Extend",
 }
 
 // newSimPlan draws a plan.
@@ -85,7 +85,7 @@ func newSimPlan(seed uint64) *simPlan {
 	w := worlds[r.IntN(len(worlds))]
 	p := &simPlan{
 		seed: seed, world: w, isCalm: r.IntN(4) == 0, objects: map[string][]simObject{}, marks: map[string]simMark{}, rates: map[string]float64{},
-		grace: time.Duration(2+r.IntN(5)) * 30 * time.Minute, poll: []time.Duration{15, 30, 60, 240}[r.IntN(4)] * time.Minute,
+		grace: time.Duration(1+r.IntN(4)) * 30 * time.Minute, poll: []time.Duration{30, 60, 240}[r.IntN(3)] * time.Minute,
 		concurrency: 1 + r.IntN(6), sinks: 1 + r.IntN(2),
 	}
 	life := int(w.end.Sub(w.start)/time.Minute) + 300
@@ -153,7 +153,7 @@ func (p *simPlan) drawRuns(r *rand.Rand, isLate bool) {
 		since = func(time.Time) time.Time { return w.start.Add(-24 * time.Hour) }
 	}
 	now := p.begin
-	for i := range r.IntN(5) {
+	for i := range r.IntN(4) {
 		run := simRunPlan{length: time.Duration(1+r.IntN(300)) * time.Minute, how: "drain"}
 		if i > 0 {
 			run.pause = time.Duration(r.IntN(180)) * time.Minute

@@ -213,7 +213,34 @@ func (b simObjects) Get(ctx context.Context, o trail.Object) (io.ReadCloser, map
 	case err != nil:
 		return nil, nil, err
 	}
-	return io.NopCloser(bytes.NewReader(v.stored.Body)), v.stored.Meta, ctx.Err()
+	return io.NopCloser(&simBody{w: b.w, ctx: ctx, object: o.Key, rest: v.stored.Body}), v.stored.Meta, ctx.Err()
+}
+
+// simBody is a body that can stall before its first bytes, and before its last half.
+type simBody struct {
+	w      *simWorker
+	ctx    context.Context // of the request, as in a body of net/http
+	object string
+	rest   []byte
+	read   bool
+}
+
+// Read implements io.Reader.
+func (b *simBody) Read(p []byte) (n int, err error) {
+	part := b.rest
+	if !b.read {
+		part = part[:len(part)/2]
+	}
+	b.read = true
+	err = b.w.strike(b.ctx, "Body", b.object, func() error {
+		n = copy(p, part)
+		return b.ctx.Err()
+	})
+	b.rest = b.rest[n:]
+	if err == nil && len(b.rest) == 0 {
+		err = io.EOF
+	}
+	return n, err
 }
 
 // List implements fetch.Objects. A listing that fails breaks off after its first half.

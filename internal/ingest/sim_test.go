@@ -32,7 +32,7 @@ import (
 // hang, or fail although they took effect, tampered and planted objects, objects that come
 // late, moves, gaps and backfill. All of it is drawn from one seed.
 //
-// At each step and in the end it demands what check.go says: the accounts are even, no
+// At each step and in the end it demands what sim_check_test.go says: the accounts are even, no
 // head is ahead of what is durable, each finding is right, each worker ends in time, and
 // in the end each proven event is durable in each sink, or a finding says why not.
 //
@@ -41,7 +41,7 @@ import (
 // same each time, and so is what the n-th call of a seam about an object meets. Which
 // goroutine comes first is not: a failure that depends on it may need several tries.
 func TestSimulation(t *testing.T) {
-	seeds, first := 1200, uint64(1)
+	seeds, first := 1000, uint64(1)
 	if raced {
 		seeds = 100
 	}

@@ -30,15 +30,10 @@ var errNoRoom = fmt.Errorf("%d names of chains wait for a proof: %w", maxUnprove
 func (w *Worker) loop(f *feed, name trail.Chain, origin follow.Origin) (*chainLoop, error) {
 	name.Prefix = ""
 	id := ledger.Name(f.identity, name)
-	w.mu.Lock()
-	c := w.chains[id]
-	w.mu.Unlock()
-	if c != nil {
-		return c, nil
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if c := f.unproven[id]; c != nil {
+	c := w.knownLocked(f, id)
+	if c != nil {
 		return c, nil
 	}
 	if isFull := len(f.unproven) >= maxUnproven; isFull || origin == follow.Listed && id < f.resume {
@@ -53,6 +48,24 @@ func (w *Worker) loop(f *feed, name trail.Chain, origin follow.Origin) (*chainLo
 	c.listedAt = f.listings.Last(name.Place)
 	f.unproven[id] = c
 	return c, nil
+}
+
+// known returns a loop by the name of its head, nil where there is none.
+func (w *Worker) known(f *feed, id string) *chainLoop {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return w.knownLocked(f, id)
+}
+
+// knownLocked is known while the feed's mutex is locked. A chain that becomes a proven one
+// is among those before it leaves the others, so this order finds it.
+func (w *Worker) knownLocked(f *feed, id string) *chainLoop {
+	if c := f.unproven[id]; c != nil {
+		return c
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.chains[id]
 }
 
 func (w *Worker) newLoop(f *feed, name trail.Chain) *chainLoop {

@@ -5,6 +5,7 @@
 //	announce.go  receives from a queue ───────────┴─> follow.Frontier of each chain
 //	schedule.go  which chains run now
 //	chain.go     one chain, one digest: read ─> judge ─> follow.Next ─> logs ─> flush ─> head ─> done
+//	late.go      whether a chain is late
 //	lookback.go  the digests before one, by signed names or by listing
 //	unproven.go  chains without a trusted digest: a bounded number, without a head
 //	removal.go   announced deletions: looked at, never believed
@@ -113,7 +114,12 @@ func New(ctx context.Context, c Config) (*Worker, error) {
 	w.metrics = newMetrics(c.Metrics, w)
 	w.metrics.grace.Set(c.Grace.Seconds())
 	for _, s := range c.Sources {
-		w.feeds = append(w.feeds, w.newFeed(s))
+		i := slices.IndexFunc(w.feeds, func(f *feed) bool { return f.isOf(s) })
+		if i < 0 {
+			w.feeds = append(w.feeds, w.newFeed(s))
+			continue
+		}
+		w.feeds[i].prefixes = append(w.feeds[i].prefixes, s.Prefix)
 	}
 	return w, nil
 }
