@@ -2,7 +2,9 @@ package ingest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 	"time"
@@ -230,6 +232,39 @@ func TestSinceHoldsForAChainThatWasListed(t *testing.T) {
 				t.Errorf("%d events, want those of 2 hours", n)
 			}
 			s.once(t)
+		})
+	}
+}
+
+// While a folder cannot be listed that may hold another prefix, no account folder counts as
+// listed in full. A folder that is denied for good does not matter.
+func TestListedWhileAPrefixIsHidden(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		err  error
+		want bool
+	}{
+		{"control", nil, true},
+		{"for now", errors.New("connection reset by peer"), false},
+		{"for good", fs.ErrPermission, true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := newSite(t, 2)
+			s.Put(bucket, "zz/x", testtrail.Stored{Body: []byte("x")})
+			s.cfg.Sources[0].Objects = &partial{World: s.World, folders: func(prefix string) error {
+				if prefix == "zz/" {
+					return row.err
+				}
+				return nil
+			}}
+			s.cfg.Metrics = prometheus.NewRegistry()
+			if _, err := ingest.Run(t.Context(), s.cfg); !errors.Is(err, row.err) {
+				t.Errorf("error %v", err)
+			}
+			all, err := ledger.New(s.cfg.State).Listings(t.Context(), "s3://"+bucket)
+			if isListed := !all.Last(s.c.Place()).IsZero(); err != nil || isListed != row.want {
+				t.Errorf("listed: %t, %v", isListed, err)
+			}
 		})
 	}
 }

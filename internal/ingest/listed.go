@@ -32,7 +32,8 @@ func (p *poll) remember(ctx context.Context, found discover.Found) error {
 	l := &listing{began: p.began.UTC(), isWhole: p.err() == nil, accounts: map[string]bool{}}
 	p.mu.Lock()
 	for _, place := range found.Places {
-		if p.listed[regionOf(place.Place)] && !p.hidden[place.Account] {
+		// In a folder of no account that could not be listed may lie other prefixes of all.
+		if p.listed[regionOf(place.Place)] && !p.hidden[place.Account] && !p.passing[""] {
 			l.accounts[ledger.Account(place.Place)] = true
 		}
 	}

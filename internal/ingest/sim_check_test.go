@@ -11,6 +11,7 @@ import (
 	"github.com/trailseal/trailseal/internal/follow"
 	"github.com/trailseal/trailseal/internal/ledger"
 	"github.com/trailseal/trailseal/internal/sink"
+	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
@@ -20,7 +21,6 @@ type simCheck struct {
 	counts  [][]int                      // by sink and event: how often it was made durable
 	found   map[string][]finding.Finding // by key
 	gaps    []finding.Finding
-	all     int // findings
 	heads   map[string]follow.Head
 	listed  map[string]time.Time // when an account folder was first remembered as listed
 	isSince bool                 // since is stored
@@ -39,7 +39,7 @@ func (w *simWorker) takes(b sink.Batch) (numbers []int) {
 	s := w.sim
 	l := s.plan.world.logs[b.Log]
 	if l == nil {
-		s.fail("worker %d emits log %s, which nobody signed for", w.number, b.Log)
+		s.fail("worker %d emits log %s, which no digest lists", w.number, b.Log)
 		return nil
 	}
 	if s.workerLog != nil {
@@ -72,7 +72,7 @@ func (p *simPlan) selects(c trail.Chain) bool {
 }
 
 // wasThere reports whether an object was ever there with a content.
-func (s *sim) wasThere(o trail.Object, is any) bool {
+func (s *sim) wasThere(o trail.Object, is *testtrail.Stored) bool {
 	now := s.now()
 	for _, v := range s.plan.objects[o.Bucket][s.plan.find(o)].versions {
 		if !v.at.After(now) && v.stored == is {
@@ -96,7 +96,7 @@ func (s *sim) keep(number int, events []int) {
 }
 
 // missing returns an event of a digest that a sink does not have and that no finding
-// excuses, "" where there is none. mu is held.
+// excuses, "" where there is none. The caller has locked mu.
 func (s *sim) missing(d *simDigest, isStrict bool) string {
 	for _, l := range d.logs {
 		if !isStrict && s.isExcused(d, l) {
@@ -124,7 +124,7 @@ func (s *sim) isExcused(d *simDigest, l *simLog) bool {
 	})
 }
 
-// dueFrom returns the time from which on a chain's digests must be emitted. mu is held.
+// dueFrom returns the time from which on a chain's digests must be emitted. The caller has locked mu.
 func (s *sim) dueFrom(c *simChain) time.Time {
 	listed, isListed := s.check.listed[ledger.Account(c.name.Place)]
 	isPair := func(r simRunPlan) bool { return r.isPair } // one worker does not know what the other has listed
@@ -144,7 +144,7 @@ func (s *sim) dueFrom(c *simChain) time.Time {
 	return time.Time{}
 }
 
-// stores looks at a change of the state that took effect.
+// stores checks a change of the state that took effect.
 func (w *simWorker) stores(name string, value []byte) {
 	s := w.sim
 	now := s.now()
@@ -154,6 +154,9 @@ func (w *simWorker) stores(name string, value []byte) {
 		var l ledger.Listings
 		if err := json.Unmarshal(value, &l); err != nil {
 			s.failLocked(now, "listings %s: %v", value, err)
+		}
+		if s.workerLog != nil {
+			s.logLocked(now, fmt.Sprintf("worker %d stores listings %s", w.number, value))
 		}
 		if !l.Since.IsZero() {
 			s.check.since, s.check.isSince = l.Since, true
@@ -199,7 +202,7 @@ func (w *simWorker) stores(name string, value []byte) {
 	}
 }
 
-// deletes looks at a message that is deleted.
+// deletes checks that what a deleted message announces is durable.
 func (w *simWorker) deletes(m *simMail) {
 	s := w.sim
 	now := s.now()
@@ -213,15 +216,17 @@ func (w *simWorker) deletes(m *simMail) {
 	}
 }
 
-// finds looks at a finding that is durable now.
+// finds checks a finding that is durable now.
 func (w *simWorker) finds(f finding.Finding) {
 	s := w.sim
 	now := s.now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := &s.check
-	c.all++
-	s.logLocked(now, fmt.Sprintf("worker %d finds %s %s %s %s", w.number, f.Class, f.Key, f.Time.Format(time.DateTime), f.Detail))
+	s.logLocked(
+		now,
+		fmt.Sprintf("worker %d finds %s %s %s %s", w.number, f.Class, f.Key, f.Time.Format(time.DateTime), f.Detail),
+	)
 	if why := s.isRight(w, f, now); why != "" {
 		s.failLocked(now, "worker %d finds %s %s %s %s %s, %s: %s", w.number,
 			f.Class, f.Account, f.Region, f.Key, f.Time.Format(time.DateTime), f.Detail, why)
@@ -236,7 +241,7 @@ func (w *simWorker) finds(f finding.Finding) {
 // hesitation is how long what a worker has read may be old when it acts by it.
 const hesitation = time.Hour
 
-// isRight returns "" if a finding is right at a time, or why it is not. mu is held.
+// isRight returns "" if a finding is right at a time, or why it is not. The caller has locked mu.
 func (s *sim) isRight(w *simWorker, f finding.Finding, now time.Time) string {
 	m, isMarked := s.plan.marks[f.Key]
 	o := trail.Object{Bucket: f.Bucket, Key: f.Key}
@@ -331,7 +336,8 @@ func (s *sim) isContinued(c *simChain, now time.Time) string {
 	for _, other := range s.plan.world.chains {
 		first := other.digests[0]
 		_, isMarked := s.plan.marks[first.object.Key]
-		isNext := other != c && other.name.Same(c.name) && !first.starts && first.key.End.Equal(last.key.End.Add(time.Hour))
+		isNext := other != c && other.name.Same(c.name) && !first.starts &&
+			first.key.End.Equal(last.key.End.Add(time.Hour))
 		if isNext && !isMarked && s.isAbsent(first.object, now) != "" {
 			return "it goes on as " + other.id
 		}
@@ -342,7 +348,8 @@ func (s *sim) isContinued(c *simChain, now time.Time) string {
 // isWithoutDigests returns "" if a place has log files and no digest for long.
 func (s *sim) isWithoutDigests(f finding.Finding, now time.Time) string {
 	for _, d := range s.plan.world.digests {
-		if d.key.Account == f.Account && d.key.Region == f.Region && strings.HasPrefix(f.Key, d.key.Folder(trail.LogFolder)) &&
+		if d.key.Account == f.Account && d.key.Region == f.Region &&
+			strings.HasPrefix(f.Key, d.key.Folder(trail.LogFolder)) &&
 			now.Before(d.genuine.Modified.Add(s.plan.grace)) {
 			return "its digests may still come"
 		}
@@ -350,7 +357,7 @@ func (s *sim) isWithoutDigests(f finding.Finding, now time.Time) string {
 	return ""
 }
 
-// checkEnd looks at what is there after the last worker.
+// checkEnd checks what is there after the last worker.
 func (s *sim) checkEnd() {
 	now := s.now()
 	s.mu.Lock()
@@ -384,7 +391,7 @@ func (p *simPlan) isMarked(d *simDigest) bool {
 	return is || slices.ContainsFunc(d.logs, func(l *simLog) bool { _, is := p.marks[l.object.Key]; return is })
 }
 
-// checkOnce demands that nothing is repeated where nothing failed. mu is held.
+// checkOnce demands that nothing is repeated where nothing failed. The caller has locked mu.
 func (s *sim) checkOnce(now time.Time) {
 	if !s.plan.isCalm {
 		return

@@ -75,7 +75,8 @@ type simMail struct {
 }
 
 var simSeams = []string{
-	"Get", "Body", "List", "Children", "PublicKeys", "state Get", "state Put", "state List", "Emit", "Flush", "Find", "Receive", "Delete", "Extend",
+	"Get", "Body", "List", "Children", "PublicKeys", "state Get", "state Put", "state List", "Emit", "Flush", "Find",
+	"Receive", "Delete", "Extend",
 }
 
 // newSimPlan draws a plan.
@@ -84,8 +85,10 @@ func newSimPlan(seed uint64) *simPlan {
 	worlds := simWorlds()
 	w := worlds[r.IntN(len(worlds))]
 	p := &simPlan{
-		seed: seed, world: w, isCalm: r.IntN(4) == 0, objects: map[string][]simObject{}, marks: map[string]simMark{}, rates: map[string]float64{},
-		grace: time.Duration(1+r.IntN(4)) * 30 * time.Minute, poll: []time.Duration{30, 60, 240}[r.IntN(3)] * time.Minute,
+		seed: seed, world: w, isCalm: r.IntN(4) == 0,
+		objects: map[string][]simObject{}, marks: map[string]simMark{}, rates: map[string]float64{},
+		grace:       time.Duration(1+r.IntN(4)) * 30 * time.Minute,
+		poll:        []time.Duration{30, 60, 240}[r.IntN(3)] * time.Minute,
 		concurrency: 1 + r.IntN(6), sinks: 1 + r.IntN(2),
 	}
 	life := int(w.end.Sub(w.start)/time.Minute) + 300
@@ -195,7 +198,8 @@ func (p *simPlan) pick(r *rand.Rand) *simDigest {
 	c := p.world.chains[r.IntN(len(p.world.chains))]
 	d := c.digests[r.IntN(len(c.digests))]
 	next := d.next()
-	if next == nil || c.name.Backfill || d.object.Bucket != p.world.source || d.index > 0 && c.digests[d.index-1].object.Bucket != p.world.source {
+	if next == nil || c.name.Backfill || d.object.Bucket != p.world.source ||
+		d.index > 0 && c.digests[d.index-1].object.Bucket != p.world.source {
 		return nil
 	}
 	for _, near := range c.digests[max(0, d.index-2):min(len(c.digests), d.index+3)] {
@@ -278,7 +282,11 @@ func (p *simPlan) tamperDigest(r *rand.Rand, d *simDigest, at time.Time, isFirst
 	what := []string{"gone", "edited", "replaced", "unsigned", "moved", "planted before"}[r.IntN(6)]
 	s := *d.genuine
 	stored := &s
-	m := simMark{classes: []finding.Class{finding.DigestSignature, finding.DigestCorrupt, finding.DigestMoved}, since: at, isFound: isFirst}
+	m := simMark{
+		classes: []finding.Class{finding.DigestSignature, finding.DigestCorrupt, finding.DigestMoved},
+		since:   at,
+		isFound: isFirst,
+	}
 	switch what {
 	case "gone":
 		stored, m.classes = nil, []finding.Class{finding.DigestMissing}

@@ -289,7 +289,10 @@ func (s *sim) list(bucket, prefix, after string) (all []trail.Object, err error)
 	i, _ := findKey(objects, max(prefix, after))
 	for ; i < len(objects) && strings.HasPrefix(objects[i].key, prefix); i++ {
 		if v := s.stored(objects[i]); v != nil && v.stored != nil && objects[i].key > after {
-			all = append(all, trail.Object{Bucket: bucket, Key: objects[i].key, Size: int64(len(v.stored.Body)), Modified: v.at})
+			all = append(
+				all,
+				trail.Object{Bucket: bucket, Key: objects[i].key, Size: int64(len(v.stored.Body)), Modified: v.at},
+			)
 		}
 	}
 	return all, nil
@@ -312,7 +315,10 @@ func (s *sim) children(bucket, prefix string) (all []trail.Object, err error) {
 		}
 		name, _, isBelow := strings.Cut(objects[i].key[len(prefix):], "/")
 		if !isBelow {
-			all = append(all, trail.Object{Bucket: bucket, Key: objects[i].key, Size: int64(len(v.stored.Body)), Modified: v.at})
+			all = append(
+				all,
+				trail.Object{Bucket: bucket, Key: objects[i].key, Size: int64(len(v.stored.Body)), Modified: v.at},
+			)
 			i++
 			continue
 		}
@@ -440,7 +446,11 @@ func (s simFindings) Find(ctx context.Context, f finding.Finding) error {
 type simQueue struct{ w *simWorker }
 
 // Receive implements queue.Client.
-func (q simQueue) Receive(ctx context.Context, limit int, wait, visibility time.Duration) (list []queue.Message, err error) {
+func (q simQueue) Receive(
+	ctx context.Context,
+	limit int,
+	wait, visibility time.Duration,
+) (list []queue.Message, err error) {
 	until := q.w.sim.now().Add(wait)
 	for {
 		var next time.Time

@@ -41,9 +41,9 @@ import (
 // same each time, and so is what the n-th call of a seam about an object meets. Which
 // goroutine comes first is not: a failure that depends on it may need several tries.
 func TestSimulation(t *testing.T) {
-	seeds, first := 1000, uint64(1)
+	seeds, first := 400, uint64(1)
 	if raced {
-		seeds = 100
+		seeds = 60
 	}
 	if s := os.Getenv("TRAILSEAL_SEEDS"); s != "" {
 		n, err := strconv.Atoi(s)
@@ -127,7 +127,7 @@ type sim struct {
 	text      strings.Builder
 	store     *state.Memory
 
-	stateMu sync.Mutex // makes a change of the state and the look at it one step
+	stateMu sync.Mutex // makes a change of the state and its check one step
 
 	queueMu  sync.Mutex // guards the plan's mails, and receipts
 	receipts int
@@ -186,9 +186,21 @@ func (s *sim) report(failures ...string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "TRAILSEAL_SEED=%d\n%s\nplan:\n", s.plan.seed, strings.Join(failures, "\n"))
 	p := s.plan
-	fmt.Fprintf(&b, "  world %s to %s, begin %s, calm %t, grace %s, poll %s, concurrency %d, sinks %d, regions %v\n",
-		p.world.start.Format(time.DateTime), p.world.end.Format(time.DateTime), p.begin.Format(time.DateTime), p.isCalm, p.grace, p.poll,
-		p.concurrency, p.sinks, p.regions)
+	fmt.Fprintf(
+		&b,
+		"  world %s to %s, begin %s, calm %t, grace %s, poll %s, concurrency %d, sinks %d, regions %v\n",
+		p.world.start.Format(
+			time.DateTime,
+		),
+		p.world.end.Format(time.DateTime),
+		p.begin.Format(time.DateTime),
+		p.isCalm,
+		p.grace,
+		p.poll,
+		p.concurrency,
+		p.sinks,
+		p.regions,
+	)
 	for _, n := range p.notes {
 		fmt.Fprintf(&b, "  %s\n", n)
 	}
@@ -294,23 +306,36 @@ func (s *sim) config(w *simWorker) (cfg ingest.Config, set *sink.Set, messages *
 		members = append(members, sink.Member{Name: fmt.Sprint(i), Sink: simSink{w, i, new(sync.Mutex), new([]int)}})
 	}
 	set, err := sink.NewSet(func(_ string, try int, err error) (time.Duration, bool) {
-		return failure.Pause(try - 1), failure.Decide(failure.Failure{Operation: failure.Batch, Err: err}).Do != failure.Retry
+		return failure.Pause(
+				try - 1,
+			), failure.Decide(
+				failure.Failure{Operation: failure.Batch, Err: err},
+			).Do != failure.Retry
 	}, members...)
 	if err != nil {
 		panic(err)
 	}
 	log := slog.New(slog.DiscardHandler)
 	if s.workerLog != nil {
-		log = slog.New(slog.NewTextHandler(locked{s, w.number}, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
-				return slog.Attr{}
-			}
-			return a
-		}}))
+		log = slog.New(
+			slog.NewTextHandler(
+				locked{s, w.number},
+				&slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+					if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
+						return slog.Attr{}
+					}
+					return a
+				}},
+			),
+		)
 	}
 	cfg = ingest.Config{
-		Sources: []ingest.Source{{Source: source.Source{Bucket: p.world.source, Name: "s3://" + p.world.source}, Objects: simObjects{w}}},
-		Keys:    simKeys{w}, State: simState{w}, Sink: set, Sinks: p.sinks, Findings: simFindings{w}, Regions: p.regions,
+		Sources: []ingest.Source{
+			{Source: source.Source{Bucket: p.world.source, Name: "s3://" + p.world.source}, Objects: simObjects{w}},
+		},
+		Keys: simKeys{
+			w,
+		}, State: simState{w}, Sink: set, Sinks: p.sinks, Findings: simFindings{w}, Regions: p.regions,
 		Since: w.plan.since, Grace: p.grace, Poll: p.poll, Memory: ingest.MinMemory(p.sinks), Concurrency: p.concurrency,
 		Once: w.plan.isOnce, Now: s.now, Log: log, Metrics: prometheus.NewRegistry(),
 	}
@@ -319,7 +344,8 @@ func (s *sim) config(w *simWorker) (cfg ingest.Config, set *sink.Set, messages *
 	}
 	messages = queue.NewMetrics(prometheus.NewRegistry())
 	q := queue.New(simQueue{w}, queue.Options{
-		Name: "q", Wait: 10 * time.Minute, Visibility: 15 * time.Minute, Drain: w.plan.isOnce, InFlight: 100, Log: log, Metrics: messages,
+		Name: "q", Wait: 10 * time.Minute, Visibility: 15 * time.Minute, Drain: w.plan.isOnce, InFlight: 100,
+		Log: log, Metrics: messages,
 	})
 	cfg.Announcers = []ingest.Announcer{q}
 	return cfg, set, messages, func() { _ = q.Close() }

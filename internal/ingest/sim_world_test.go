@@ -212,7 +212,11 @@ func (w *simWorld) stored(o trail.Object) *testtrail.Stored {
 
 // findKey returns where a key is or belongs.
 func findKey(objects []simObject, key string) (int, bool) {
-	return slices.BinarySearchFunc(objects, key, func(a simObject, key string) int { return strings.Compare(a.key, key) })
+	return slices.BinarySearchFunc(
+		objects,
+		key,
+		func(a simObject, key string) int { return strings.Compare(a.key, key) },
+	)
 }
 
 // isOdd reports whether a record is set aside.
