@@ -267,7 +267,6 @@ func (w *Worker) recall(intake, ctx context.Context) error {
 		w.metrics.stateFailed(intake, err)
 		return err
 	}
-	w.unmatched = nil
 	for _, f := range w.feeds {
 		listings, err := w.ledger.Listings(intake, f.identity)
 		if err == nil && listings.Since.IsZero() {
@@ -282,14 +281,13 @@ func (w *Worker) recall(intake, ctx context.Context) error {
 		f.listings = listings
 		f.mu.Unlock()
 	}
+	var unmatched []string
 	for _, name := range names {
 		source, c, err := ledger.Parse(name)
 		i := slices.IndexFunc(w.feeds, func(f *feed) bool { return f.identity == source })
 		switch {
 		case err != nil || i < 0:
-			w.mu.Lock()
-			w.unmatched = append(w.unmatched, name)
-			w.mu.Unlock()
+			unmatched = append(unmatched, name)
 		case w.isSelected(c):
 			loop := w.newLoop(w.feeds[i], c)
 			w.mu.Lock()
@@ -297,14 +295,17 @@ func (w *Worker) recall(intake, ctx context.Context) error {
 			w.mu.Unlock()
 		}
 	}
+	w.mu.Lock()
+	w.unmatched = unmatched
+	w.mu.Unlock()
 	w.openAll(ctx)
 	for _, c := range w.all() {
 		c.feed.schedule.add(ctx, c)
 	}
-	if n := len(w.unmatched); n > 0 {
+	if n := len(unmatched); n > 0 {
 		w.metrics.unmatched.Set(float64(n))
 		w.config.Log.Warn("the state has heads that belong to no source: their chains are not followed",
-			"heads", n, "first", w.unmatched[0])
+			"heads", n, "first", unmatched[0])
 	}
 	return nil
 }
