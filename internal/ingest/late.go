@@ -73,6 +73,7 @@ func (c *chainLoop) mayGoOn(end time.Time) bool {
 	for _, other := range c.feed.unproven {
 		if other.name.Organization != c.name.Organization && other.name.Same(c.name) {
 			c.doubted = end
+			c.update(func(p *progress) { p.polled = false })
 			return true
 		}
 	}
