@@ -338,7 +338,7 @@ func (p *poll) from(place discover.Place) time.Time {
 		if !s.isKnown {
 			return time.Time{}
 		}
-		if c.name.Backfill || h.LateTold || h.Ended || h.Until().IsZero() {
+		if c.name.Backfill || h.Ended || h.Until().IsZero() {
 			continue
 		}
 		if oldest.IsZero() || h.Cursor.Before(oldest) {
