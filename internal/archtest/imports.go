@@ -48,9 +48,13 @@ var internalImports = map[string][]string{
 	"internal/prove":        {"internal/fetch"},
 	"internal/verify":       {"internal/discover", "internal/ended", "internal/fetch", "internal/inflate", "internal/prove", "internal/report", "internal/source"},
 	"internal/validatelogs": {"internal/discover", "internal/fetch", "internal/inflate", "internal/prove", "internal/source"},
+	"internal/schedule":     {},
+	"internal/judge":        {"internal/discover", "internal/fetch", "internal/follow", "internal/source"},
+	"internal/logfile":      {"internal/failure", "internal/fetch", "internal/follow", "internal/pipeline", "internal/source"},
 	"internal/ingest": {
-		"internal/discover", "internal/ended", "internal/failure", "internal/fetch", "internal/findings", "internal/follow",
-		"internal/ledger", "internal/notify", "internal/operate", "internal/pipeline", "internal/sink", "internal/source", "internal/state",
+		"internal/discover", "internal/ended", "internal/failure", "internal/fetch", "internal/findings", "internal/follow", "internal/judge",
+		"internal/ledger", "internal/logfile", "internal/notify", "internal/operate", "internal/pipeline", "internal/schedule",
+		"internal/sink", "internal/source", "internal/state",
 	},
 }
 

@@ -358,3 +358,14 @@ func (c Candidate) finding(
 		Account: c.Account, Region: c.Region, Trail: c.Trail, Bucket: o.Bucket, Key: o.Key, Time: at.UTC(),
 	}}
 }
+
+// Link returns the link of a digest that the operator skips: what is known of the digest.
+func (c Candidate) Link() Link {
+	switch d := c.Digest; {
+	case c.Verdict.Trusted && d != nil:
+		return Link{End: d.End, Bucket: d.Bucket, Key: d.Object, Sum: d.Sum.String(), Signature: c.Verdict.Signature}
+	case c.Sum != (digest.Sum{}):
+		return Link{End: c.End, Bucket: c.Bucket, Key: c.DigestKey.String(), Sum: c.Sum.String()}
+	}
+	return Link{End: c.End, Bucket: c.Bucket, Key: c.DigestKey.String()}
+}

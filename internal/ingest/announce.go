@@ -21,17 +21,23 @@ var (
 	errFuture  = errors.New("ends in the future")
 )
 
-// listen passes what an announcer announces to the chains. It waits for none of them: each
-// delivery ends when its own objects are done. Listening ends with intake. The chains run
-// until ctx ends.
-func (w *Worker) listen(intake, ctx context.Context, a Announcer) error {
+// listener passes what an announcer announces to the chains.
+type listener struct {
+	worker *Worker
+	from   Announcer
+}
+
+// run does not wait for the chains: each delivery ends when its own objects are done. It ends
+// with intake. The chains run until ctx ends.
+func (l listener) run(intake, ctx context.Context) error {
+	w := l.worker
 	for try := 0; ; {
-		d, err := a.Next(intake)
+		d, err := l.from.Next(intake)
 		decision := failure.Decide(failure.Failure{Operation: failure.Queue, Err: err})
 		switch {
 		case err == nil:
 			try = 0
-			w.deliver(ctx, d)
+			l.deliver(ctx, d)
 			continue
 		case errors.Is(err, io.EOF), intake.Err() != nil:
 			return nil
@@ -47,14 +53,15 @@ func (w *Worker) listen(intake, ctx context.Context, a Announcer) error {
 }
 
 // deliver passes a delivery on to the chains that its digests belong to.
-func (w *Worker) deliver(ctx context.Context, d notify.Delivery) {
+func (l listener) deliver(ctx context.Context, d notify.Delivery) {
+	w := l.worker
 	parts := &delivery{end: d.Done, left: 1}
 	objects := d.Created
 	for _, r := range d.Removed {
 		objects = append(objects[:len(objects):len(objects)], r.Object)
 	}
 	for _, o := range objects {
-		if err := w.refuses(o); err != nil {
+		if err := l.refuses(o); err != nil {
 			w.metrics.announced.WithLabelValues("refused").Inc()
 			w.config.Log.Warn("announcement refused", "object", o.String(), "error", err)
 			parts.done(fmt.Errorf("%s: %w", o, err))
@@ -63,45 +70,43 @@ func (w *Worker) deliver(ctx context.Context, d notify.Delivery) {
 	}
 	for _, o := range d.Created {
 		key, err := trail.ParseDigestKey(o.Key)
-		if err != nil || !w.isSelected(key.Chain) {
+		if err != nil || !w.config.isSelected(key.Chain) {
 			w.metrics.announced.WithLabelValues("skipped").Inc() // log files, too: their digest names them
 			continue
 		}
 		w.metrics.announced.WithLabelValues("digest").Inc()
-		f := w.feedOf(o)
-		c, err := w.loop(f, key.Chain, follow.Announced)
+		f := feedOf(w.feeds, o)
+		known := follow.Known{Ref: chain.Ref{DigestKey: key, Bucket: f.source.Signed()}}
+		parts.add()
+		c, err := w.chains.add(w, f, known, follow.Announced, parts.done)
 		if err != nil {
-			parts.add()
 			parts.done(fmt.Errorf("announced digest %s: %w", o, err))
 			continue
 		}
-		parts.add()
-		known := follow.Known{Ref: chain.Ref{DigestKey: key, Bucket: f.source.Signed()}}
-		c.frontier.Add(c.snapshot().head, known, follow.Announced, parts.done)
-		f.schedule.add(ctx, c)
+		f.schedule.Add(ctx, c)
 	}
 	if len(d.Removed) > 0 {
 		parts.add()
-		w.removals.wait.Go(func() { parts.done(w.lookAtRemoved(ctx, d)) })
+		w.removals.wait.Go(func() { parts.done(w.removals.look(ctx, d)) })
 	}
 	parts.done(nil)
 }
 
 // refuses returns why an object is not looked at, nil if it is. A digest that ends in the
 // future would make its chain wait.
-func (w *Worker) refuses(o trail.Object) error {
-	if w.feedOf(o) == nil {
+func (l listener) refuses(o trail.Object) error {
+	if feedOf(l.worker.feeds, o) == nil {
 		return errForeign
 	}
-	if key, err := trail.ParseDigestKey(o.Key); err == nil && key.End.After(w.config.Now().Add(window)) {
+	if key, err := trail.ParseDigestKey(o.Key); err == nil && key.End.After(l.worker.config.Now().Add(window)) {
 		return errFuture
 	}
 	return nil
 }
 
 // feedOf returns the source that an object lies in, nil for a foreign one.
-func (w *Worker) feedOf(o trail.Object) *feed {
-	for _, f := range w.feeds {
+func feedOf(feeds []*feed, o trail.Object) *feed {
+	for _, f := range feeds {
 		if f.contains(o) {
 			return f
 		}

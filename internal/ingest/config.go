@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +18,8 @@ import (
 	"github.com/trailseal/trailseal/internal/source"
 	"github.com/trailseal/trailseal/internal/state"
 	"github.com/trailseal/trailseal/pkg/chain"
+	"github.com/trailseal/trailseal/pkg/digest"
+	"github.com/trailseal/trailseal/pkg/trail"
 )
 
 // Sinks take events.
@@ -89,3 +92,29 @@ func (c Config) policy() follow.Policy {
 }
 
 const window = chain.Window
+
+// isSelected reports whether the operator asked for a chain.
+func (c *Config) isSelected(name trail.Chain) bool {
+	return wanted(c.Accounts, name.Account) && wanted(c.Regions, name.Region) && wanted(c.Trails, name.Trail)
+}
+
+func wanted(only []string, s string) bool { return len(only) == 0 || slices.Contains(only, s) }
+
+// isAfter reports whether a digest is of an hour after the asked time.
+func (c *Config) isAfter(d *digest.Digest) bool { return !c.Until.IsZero() && !d.Start.Before(c.Until) }
+
+// isLate reports whether a chain's next digest should have come, and that was not reported.
+func (c *Config) isLate(h follow.Head, name trail.Chain) bool {
+	end := h.Until()
+	isDue := !end.IsZero() && !name.Backfill && c.Now().Sub(end) > c.Grace+window
+	return isDue && !h.LateTold && !h.Ended
+}
+
+// managementAccount returns the management account of an organization, "" where it is not
+// known, or for no organization.
+func (c *Config) managementAccount(ctx context.Context, organization string) string {
+	if organization == "" || c.Management == nil {
+		return ""
+	}
+	return c.Management(ctx, organization)
+}

@@ -2,11 +2,13 @@ package ingest
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"hash/maphash"
 	"io"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -14,8 +16,10 @@ import (
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/fetch"
+	"github.com/trailseal/trailseal/internal/judge"
 	"github.com/trailseal/trailseal/internal/ledger"
 	"github.com/trailseal/trailseal/internal/pipeline"
+	"github.com/trailseal/trailseal/internal/schedule"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -26,28 +30,19 @@ type feed struct {
 	prefixes []string // of each of them
 	identity string   // of the source, for names in the state
 	objects  fetch.Objects
-	digests  *fetch.Fetcher
+	judge    *judge.Judge
 	logs     *pipeline.Source
-	finder   *discover.Finder
-	schedule *schedule
+	schedule *schedule.Schedule[*chainLoop]
 	// deep are the chains that may read many digests ahead. Each of the others reads few:
 	// with many chains, more would only open connections that are not used again.
 	deep *semaphore.Weighted
-
-	polls pollState // owned by the poller of the source
 
 	mu       sync.Mutex // guards what follows
 	listings ledger.Listings
 	record   *listing                    // the last full poll, until the state has it
 	places   map[region][]discover.Place // that the last poll found
 	refuted  recent                      // digest names that were judged false
-	unproven map[string]*chainLoop       // chains without a trusted digest, by their heads' names
-	dropped  map[region]int              // names that unproven had no room for, since the last poll began
-	// resume is the first name that the last poll left out. This poll begins there with new
-	// names, so that those that cannot be judged do not keep the others out. next is the
-	// first name that this poll has left out.
-	resume, next string
-	err          error // of the last poll; ErrNotListed before the first
+	err      error                       // of the last poll; ErrNotListed before the first
 }
 
 // region is an account and region of a source, wherever its folders lie.
@@ -64,26 +59,28 @@ const (
 	aheadMany    = 16
 )
 
-func (w *Worker) newFeed(s Source) *feed {
+func newFeed(w *Worker, s Source) *feed {
+	c := &w.config
 	objects := counting{s.View(s.Objects), w.metrics.fetched}
-	f := &feed{
+	digests := fetch.New(objects, (chainsAtOnce-deepAtOnce)*aheadFew+deepAtOnce*aheadMany)
+	logs := fetch.New(objects, c.Concurrency)
+	digests.Plain, logs.Plain = s.IsCopy(), s.IsCopy()
+	return &feed{
 		source: s, prefixes: []string{s.Prefix}, identity: s.Identity(), objects: objects,
-		digests: fetch.New(objects, (chainsAtOnce-deepAtOnce)*aheadFew+deepAtOnce*aheadMany),
-		deep:    semaphore.NewWeighted(deepAtOnce),
-		places:  map[region][]discover.Place{}, unproven: map[string]*chainLoop{}, dropped: map[region]int{},
-		err: ErrNotListed,
-	}
-	logs := fetch.New(objects, w.config.Concurrency)
-	f.digests.Plain, logs.Plain = s.IsCopy(), s.IsCopy()
-	f.logs = w.pipeline.Source(logs)
-	f.finder = &discover.Finder{
-		Objects: objects, Source: s.Source, Concurrency: listingsAtOnce,
-		Keep: func(p trail.Place) bool {
-			return wanted(w.config.Accounts, p.Account) && (p.Region == "" || wanted(w.config.Regions, p.Region))
+		logs: w.pipeline.Source(logs),
+		judge: &judge.Judge{
+			Source: s.Source, Digests: digests, Keys: w.keys, Now: c.Now, Log: c.Log,
+			Finder: &discover.Finder{
+				Objects: objects, Source: s.Source, Concurrency: listingsAtOnce,
+				Keep: func(p trail.Place) bool {
+					return wanted(c.Accounts, p.Account) && (p.Region == "" || wanted(c.Regions, p.Region))
+				},
+			},
 		},
+		schedule: schedule.New(chainsAtOnce, func(ctx context.Context, c *chainLoop) time.Duration { return c.run(ctx) }),
+		deep:     semaphore.NewWeighted(deepAtOnce),
+		places:   map[region][]discover.Place{}, err: ErrNotListed,
 	}
-	f.schedule = newSchedule(chainsAtOnce, w.runChain)
-	return f
 }
 
 // isOf reports whether a source is read by this feed.
@@ -100,49 +97,6 @@ func (f *feed) contains(o trail.Object) bool {
 	return slices.ContainsFunc(f.prefixes, func(p string) bool { return strings.HasPrefix(o.Key, p) })
 }
 
-// places finds the accounts and regions below each prefix of the source. Where one cannot be
-// searched, or holds none, that is an error of the poll beside what the others hold. An error
-// says that there are none at all.
-func (p *poll) places(ctx context.Context) (found discover.Found, err error) {
-	at := map[trail.Place]int{}
-	var errs []error
-	for _, prefix := range p.f.prefixes {
-		finder := p.finder(ctx)
-		finder.Source.Prefix = prefix
-		here, err := finder.Places(ctx)
-		if err == nil && len(here.Places) == 0 && p.err() == nil {
-			err = here.Absent()
-		}
-		if err != nil {
-			errs = append(errs, err)
-		}
-		found.Accounts, found.Regions = append(found.Accounts, here.Accounts...), append(found.Regions, here.Regions...)
-		for _, place := range here.Places {
-			i, there := at[place.Place]
-			if !there {
-				at[place.Place] = len(found.Places)
-				found.Places = append(found.Places, place)
-				continue
-			}
-			same := &found.Places[i]
-			same.Digests, same.Logs = same.Digests || place.Digests, same.Logs || place.Logs
-			same.Roots = slices.Concat(same.Roots, place.Roots)
-			slices.Sort(same.Roots)
-			same.Roots = slices.Compact(same.Roots)
-		}
-	}
-	if len(found.Accounts) > 0 {
-		p.tellSelected(found)
-	}
-	if len(errs) == len(p.f.prefixes) {
-		return found, errors.Join(errs...)
-	}
-	for _, err := range errs {
-		p.fail(err)
-	}
-	return found, nil
-}
-
 // readAhead returns how many digests of a chain are read ahead. The caller calls done.
 func (f *feed) readAhead() (n int, done func()) {
 	if f.deep.TryAcquire(1) {
@@ -151,20 +105,18 @@ func (f *feed) readAhead() (n int, done func()) {
 	return aheadFew, func() {}
 }
 
-// placeOf returns a place of the source with the roots of a copy. In a copy a place has
-// no prefix.
-func (f *feed) placeOf(p trail.Place) discover.Place {
-	if f.source.IsCopy() {
-		p.Prefix = ""
-	}
-	return discover.Place{Place: p, Roots: f.source.Roots(p)}
-}
-
 // placesOf returns the places of a region that the last poll found.
 func (f *feed) placesOf(r region) []discover.Place {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.places[r]
+}
+
+// setPlaces remembers the places that a poll found.
+func (f *feed) setPlaces(found map[region][]discover.Place) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.places = found
 }
 
 // isRefuted reports whether the digest of a name was judged false.
@@ -184,6 +136,54 @@ func (f *feed) refute(k trail.DigestKey, isFalse bool) {
 	}
 }
 
+// refuteNone forgets which names were judged false.
+func (f *feed) refuteNone() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.refuted = recent{}
+}
+
+// polled remembers how the last poll went.
+func (f *feed) polled(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err = err; err != nil {
+		f.err = fmt.Errorf("source %s: %w", f.source.Name, err)
+	}
+}
+
+// pollError returns why the last poll did not list all, ErrNotListed before the first.
+func (f *feed) pollError() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+// setListings remembers what the state says of the listings.
+func (f *feed) setListings(l ledger.Listings) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.listings = l
+}
+
+// lastListed returns when the account folder of a place was last listed in full, zero for
+// never.
+func (f *feed) lastListed(p trail.Place) time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.listings.Last(p)
+}
+
+// since returns where chains begin whose account folder was never listed in full.
+func (f *feed) since(asked time.Time) time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if first := f.listings.Since; !first.IsZero() && first.Before(asked) {
+		return first
+	}
+	return asked
+}
+
 // counting counts the bytes that are read.
 type counting struct {
 	fetch.Objects
@@ -191,7 +191,6 @@ type counting struct {
 }
 
 // Get implements fetch.Objects.
-
 func (c counting) Get(ctx context.Context, o trail.Object) (io.ReadCloser, map[string]string, error) {
 	body, meta, err := c.Objects.Get(ctx, o)
 	if body != nil {
@@ -212,3 +211,42 @@ func (b countedBody) Read(p []byte) (int, error) {
 }
 
 func (b countedBody) Close() error { return b.body.Close() }
+
+// recent remembers the last strings that were added, at least maxRecent of them. Its
+// owner guards it. The zero recent is empty.
+type recent struct {
+	seed     maphash.Seed
+	isSeeded bool
+	newer    map[uint64]struct{}
+	older    map[uint64]struct{}
+}
+
+// maxRecent bounds a recent: it keeps up to twice as many hashes of eight bytes.
+const maxRecent = 250_000
+
+func (r *recent) hash(s string) uint64 {
+	if !r.isSeeded {
+		r.seed, r.isSeeded = maphash.MakeSeed(), true
+	}
+	return maphash.String(r.seed, s)
+}
+
+func (r *recent) has(s string) bool {
+	h := r.hash(s)
+	_, isNew := r.newer[h]
+	_, isOld := r.older[h]
+	return isNew || isOld
+}
+
+func (r *recent) add(s string) {
+	if r.newer == nil || len(r.newer) >= maxRecent {
+		r.newer, r.older = map[uint64]struct{}{}, r.newer
+	}
+	r.newer[r.hash(s)] = struct{}{}
+}
+
+func (r *recent) remove(s string) {
+	h := r.hash(s)
+	delete(r.newer, h)
+	delete(r.older, h)
+}

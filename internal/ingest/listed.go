@@ -10,7 +10,6 @@ import (
 	"github.com/trailseal/trailseal/internal/failure"
 	"github.com/trailseal/trailseal/internal/ledger"
 	"github.com/trailseal/trailseal/internal/state"
-	"github.com/trailseal/trailseal/pkg/trail"
 )
 
 // listing is a full poll that the state does not have yet.
@@ -25,9 +24,9 @@ func (p *poll) remember(ctx context.Context, found discover.Found) error {
 	if !p.isFull || ctx.Err() != nil {
 		return nil
 	}
-	p.f.polls.reached = p.began
+	p.poller.reached = p.began
 	if p.err() != nil { // what failed is listed so again in an hour
-		p.f.polls.reached = p.began.Add(window - reachEvery)
+		p.poller.reached = p.began.Add(window - reachEvery)
 	}
 	l := &listing{began: p.began.UTC(), isWhole: p.err() == nil, accounts: map[string]bool{}}
 	p.mu.Lock()
@@ -46,29 +45,23 @@ func (p *poll) remember(ctx context.Context, found discover.Found) error {
 	p.f.mu.Lock()
 	p.f.record = l
 	p.f.mu.Unlock()
-	return p.w.recordListing(ctx, p.f, true)
+	return recordListing(ctx, p.w, p.f, true)
 }
 
 // recordListing stores which account folders the last full poll has listed. A folder with a
 // chain that is not proven yet is left out: where the worker ends before that, the chain
 // must not count as one that was absent. Where some are left out, the record stays for
 // later, and only a caller that asks for it has the others stored.
-func (w *Worker) recordListing(ctx context.Context, f *feed, partly bool) error {
+func recordListing(ctx context.Context, w *Worker, f *feed, partly bool) error {
 	f.mu.Lock()
 	l, listings := f.record, f.listings
-	open := map[string]bool{}
-	for _, c := range f.unproven {
-		open[ledger.Account(c.name.Place)] = true
-	}
-	for at := range f.dropped {
-		open[ledger.Account(trail.Place{Organization: at.organization, Account: at.account})] = true
-	}
 	f.mu.Unlock()
-	if l != nil {
-		w.addOpenBackfills(f, open)
+	if l == nil {
+		return nil
 	}
+	open := w.chains.unfinished(f)
 	switch {
-	case l == nil || len(open) > 0 && !partly:
+	case len(open) > 0 && !partly:
 		return nil
 	case l.isWhole && len(open) == 0:
 		listings.Whole, listings.Accounts = l.began, nil
@@ -100,14 +93,17 @@ func (w *Worker) recordListing(ctx context.Context, f *feed, partly bool) error 
 	return nil
 }
 
-// addOpenBackfills adds the account folders whose backfill digests are not all done. No cursor
-// says which these are: after a crash they must be listed from as early again.
-func (w *Worker) addOpenBackfills(f *feed, open map[string]bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, c := range w.chains {
-		if c.feed == f && c.name.Backfill && (c.frontier.Len() > 0 || c.frontier.HasMore()) {
-			open[ledger.Account(c.name.Place)] = true
-		}
+// leaveOutOfRecord takes account folders out of the last full poll, which the state does not
+// have yet: names of chains in them were left out, and are not known any more.
+func (f *feed) leaveOutOfRecord(accounts map[string]bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.record == nil || len(accounts) == 0 {
+		return
 	}
+	l := &listing{began: f.record.began, accounts: maps.Clone(f.record.accounts)}
+	for account := range accounts {
+		delete(l.accounts, account)
+	}
+	f.record = l
 }

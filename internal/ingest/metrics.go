@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/trailseal/trailseal/internal/logfile"
 	"github.com/trailseal/trailseal/internal/state"
 	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
@@ -110,7 +111,7 @@ func newMetrics(r prometheus.Registerer, w *Worker) *metrics {
 // showZeros makes all series exist from the start: Prometheus does not see the increase of
 // a counter that appears with its first event.
 func (m *metrics) showZeros() {
-	for _, result := range []string{"valid", "invalid", "skipped"} {
+	for _, result := range logfile.Results() {
 		m.digests.WithLabelValues(result)
 		m.logs.WithLabelValues(result)
 	}
@@ -146,16 +147,12 @@ func gauges(name, help string, labels []string) *prometheus.GaugeVec {
 	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
 }
 
-// unverifiedBy counts an object that was not checked. An object that may still arrive has
-// no reason, and is not counted.
-func (m *metrics) unverifiedBy(reason finding.Reason) {
+// unverifiedBy counts objects or records that were not checked. An object that may still
+// arrive has no reason, and is not counted.
+func (m *metrics) unverifiedBy(reason finding.Reason, n int) {
 	if reason != "" {
-		m.unverified.WithLabelValues(string(reason)).Inc()
+		m.unverified.WithLabelValues(string(reason)).Add(float64(n))
 	}
-}
-
-func (m *metrics) oddRecords(n int) {
-	m.unverified.WithLabelValues(string(finding.OddRecord)).Add(float64(n))
 }
 
 // stateFailed counts a head that could not be loaded or stored.
@@ -226,8 +223,8 @@ func (c chainCollector) Collect(ch chan<- prometheus.Metric) {
 	states, pending := map[string]int{
 		stateCurrent: 0, stateBehind: 0, stateWaiting: 0, stateUnsigned: 0, stateLate: 0, stateEnded: 0, stateUnproven: 0,
 	}, 0
-	for _, loop := range c.w.all() {
-		states[loop.stateOf(loop.snapshot())]++
+	for _, loop := range c.w.chains.list() {
+		states[stateOf(loop)]++
 		pending += loop.frontier.Len()
 	}
 	for state, n := range states {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/trailseal/trailseal/internal/operate"
 	"github.com/trailseal/trailseal/internal/state"
-	"github.com/trailseal/trailseal/pkg/trail"
 )
 
 // order is an order of the operator on its way to the loop of its chain.
@@ -37,7 +36,7 @@ func (w *Worker) Order(ctx context.Context, o operate.Order) (string, error) {
 		return "", err
 	}
 	loops := map[string]*chainLoop{}
-	for _, c := range w.all() {
+	for _, c := range w.chains.list() {
 		loops[c.id] = c
 	}
 	name, err := operate.Resolve(slices.Sorted(maps.Keys(loops)), o.Chain)
@@ -71,10 +70,8 @@ func (w *Worker) beginOrders(ctx context.Context) (end func()) {
 		for {
 			select {
 			case p := <-w.orders:
-				p.chain.mu.Lock()
-				p.chain.orders = append(p.chain.orders, p)
-				p.chain.mu.Unlock()
-				p.chain.feed.schedule.hurry(ctx, p.chain)
+				p.chain.orders.add(p)
+				p.chain.feed.schedule.Hurry(ctx, p.chain)
 			case <-passing.Done():
 				return
 			}
@@ -83,40 +80,52 @@ func (w *Worker) beginOrders(ctx context.Context) (end func()) {
 	return func() {
 		cancel()
 		wait.Wait()
-		for _, c := range w.all() {
-			for _, p := range c.takeOrders() {
+		for _, c := range w.chains.list() {
+			for _, p := range c.orders.take() {
 				p.done <- outcome{err: errStopping}
 			}
 		}
 	}
 }
 
-// isOrdered reports whether orders wait for the loop.
-func (c *chainLoop) isOrdered() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.orders) > 0
+// inbox are the orders that wait for the loop of a chain. It is safe for concurrent use.
+type inbox struct {
+	mu  sync.Mutex // guards all
+	all []*order
 }
 
-// takeOrders returns the orders that wait for the loop and were not withdrawn. The caller
-// says what becomes of each.
-func (c *chainLoop) takeOrders() []*order {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	all := c.orders
-	c.orders = nil
-	return slices.DeleteFunc(all, func(p *order) bool { return !p.isTaken.CompareAndSwap(false, true) })
+func (i *inbox) add(o *order) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.all = append(i.all, o)
+}
+
+// has reports whether orders wait.
+func (i *inbox) has() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return len(i.all) > 0
+}
+
+// take returns the orders that wait and were not withdrawn. The caller says what becomes of
+// each.
+func (i *inbox) take() []*order {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	all := i.all
+	i.all = nil
+	return slices.DeleteFunc(all, func(o *order) bool { return !o.isTaken.CompareAndSwap(false, true) })
 }
 
 // carryOut carries out the orders that wait for the loop.
 func (c *chainLoop) carryOut(ctx context.Context) {
-	for _, p := range c.takeOrders() {
-		text, err := c.carry(ctx, p.what)
-		p.done <- outcome{text, err}
+	for _, o := range c.orders.take() {
+		text, err := carry(ctx, c, o.what)
+		o.done <- outcome{text, err}
 	}
 }
 
-func (c *chainLoop) carry(ctx context.Context, o operate.Order) (text string, err error) {
+func carry(ctx context.Context, c *chainLoop, o operate.Order) (text string, err error) {
 	if err := c.open(ctx); err != nil {
 		return "", err
 	}
@@ -128,7 +137,7 @@ func (c *chainLoop) carry(ctx context.Context, o operate.Order) (text string, er
 	case err != nil:
 		c.isOpen = false // whether the head was stored is not known
 		if errors.Is(err, state.ErrConflict) {
-			clear(c.emitted)
+			c.logs.ForgetAll()
 			w.metrics.stateFailed(ctx, err)
 		}
 		return "", err
@@ -136,35 +145,14 @@ func (c *chainLoop) carry(ctx context.Context, o operate.Order) (text string, er
 	w.config.Log.Warn("order of the operator", "verb", string(o.Verb), "chain", c.name.String(), "object", o.Object,
 		"since", o.Since, "by", o.By, "reason", o.Reason)
 	c.setEntry(e)
-	c.prove()
+	w.chains.follow(c)
 	c.tries = 0
-	if o.Verb == operate.Reset {
-		c.reset()
+	if o.Verb == operate.Reset { // what the loop knows of the digests that it follows again is forgotten
+		c.logs.ForgetAll()
+		c.looked, c.isReset = looked{}, true
+		c.progress.change(func(s *standing) { s.polled = false })
+		c.feed.refuteNone() // what was judged false is judged again
 	}
-	c.showHead()
+	w.chains.showHead(w.metrics, c, e.Head)
 	return text, nil
-}
-
-// reset forgets what the loop knew of the digests that it follows again.
-func (c *chainLoop) reset() {
-	clear(c.emitted)
-	c.looked, c.failed = looked{}, trail.Object{}
-	c.isReset = true
-	c.update(func(p *progress) { p.polled = false })
-	c.feed.mu.Lock()
-	c.feed.refuted = recent{} // what was judged false is judged again
-	c.feed.mu.Unlock()
-}
-
-// isContinued reports whether another chain has the same labels as this one in metrics, and
-// has not ended.
-func (w *Worker) isContinued(c *chainLoop) bool {
-	for _, f := range w.feeds {
-		for _, o := range w.chainsOf(f, c.name.Place) {
-			if o != c && o.name.Trail == c.name.Trail && !o.name.Backfill && !o.snapshot().head.Ended {
-				return true
-			}
-		}
-	}
-	return false
 }

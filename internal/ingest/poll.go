@@ -14,8 +14,6 @@ import (
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/failure"
-	"github.com/trailseal/trailseal/internal/follow"
-	"github.com/trailseal/trailseal/internal/source"
 	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
@@ -31,20 +29,28 @@ const (
 // listingsAtOnce is how many folders of a source are listed at once.
 const listingsAtOnce = 16
 
-// pollState is what the poller of a source remembers between polls.
-type pollState struct {
-	reached      time.Time // when the last poll in full began
-	tellSelected bool      // what was asked for and is not there was told
+// poller lists one source again and again. New accounts and regions are found that way.
+type poller struct {
+	worker *Worker
+	feed   *feed
+
+	reached      time.Time            // when the last poll in full began
+	toldSelected bool                 // what was asked for and is not there was told
+	begun        map[trail.Place]bool // places that this run has listed once; guarded by the poll's mutex
 }
 
-// pollAll lists a source again and again. New accounts and regions are found that way. A
-// run that ends by itself lists once and tries again what failed; what was found is
-// followed all the same. Polling ends with intake. The chains run until ctx ends.
-func (w *Worker) pollAll(intake, ctx context.Context, f *feed) error {
+func newPoller(w *Worker, f *feed) *poller {
+	return &poller{worker: w, feed: f, begun: map[trail.Place]bool{}}
+}
+
+// run lists the source until intake ends. A run that ends by itself lists once and tries again
+// what failed; what was found is followed all the same. The chains run until ctx ends.
+func (p *poller) run(intake, ctx context.Context) error {
+	w, f := p.worker, p.feed
 	for try := 0; ; try++ {
-		err := w.poll(intake, ctx, f)
+		err := p.list(intake, ctx)
 		if err == nil && w.policy.Tries > 0 {
-			err = w.pollRest(intake, ctx, f)
+			err = p.listRest(intake, ctx)
 		}
 		f.polled(err)
 		decision := failure.Decide(failure.Failure{Operation: failure.Listing, Err: err})
@@ -70,54 +76,78 @@ func (w *Worker) pollAll(intake, ctx context.Context, f *feed) error {
 	}
 }
 
-// pollRest polls again until all names that were left out had room, because too many wait for
+// listRest lists again until all names that were left out had room, because too many wait for
 // a proof. A run that ends by itself has no next poll. The error says how many names could not
 // be judged.
-func (w *Worker) pollRest(intake, ctx context.Context, f *feed) error {
-	for at := ""; f.nextName() > at; {
-		at = f.nextName()
-		f.schedule.waitIdle(intake)
-		if err := w.poll(intake, ctx, f); err != nil {
+func (p *poller) listRest(intake, ctx context.Context) error {
+	at := ""
+	for {
+		dropped, next := p.worker.chains.leftOut(p.feed)
+		if next <= at {
+			names := 0
+			for _, n := range dropped {
+				names += n
+			}
+			if names > 0 {
+				return fmt.Errorf("%d names of digests could not be judged: %w", names, errNoRoom)
+			}
+			return nil
+		}
+		at = next
+		p.feed.schedule.WaitIdle(intake)
+		if err := p.list(intake, ctx); err != nil {
 			return err
 		}
 	}
-	if left := f.leftOut(); left > 0 {
-		return fmt.Errorf("%d names of digests could not be judged: %w", left, errNoRoom)
-	}
-	return nil
 }
 
-// nextName returns the first name that the last poll left out after those before it, "" for
-// none.
-func (f *feed) nextName() string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.next
-}
-
-// leftOut returns how many names the last poll left out.
-func (f *feed) leftOut() (n int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, names := range f.dropped {
-		n += names
+// list lists the source once and adds the digests that it shows to the frontiers of their
+// chains.
+func (p *poller) list(intake, ctx context.Context) error {
+	w, f, now := p.worker, p.feed, p.worker.config.Now()
+	once := &poll{
+		w: w, f: f, poller: p, began: now,
+		isFull: w.policy.Tries > 0 || p.reached.IsZero() || now.Sub(p.reached) >= reachEvery,
+		hidden: map[string]bool{}, passing: map[string]bool{},
+		listed: map[region]bool{}, failed: map[region]bool{}, trails: map[string]bool{},
 	}
-	return n
-}
-
-// polled remembers how the last poll went.
-func (f *feed) polled(err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.err = err; err != nil {
-		f.err = fmt.Errorf("source %s: %w", f.source.Name, err)
+	f.leaveOutOfRecord(w.chains.beginPoll(f))
+	found, err := once.places(intake)
+	if err != nil {
+		return err
 	}
+	places, isThere := map[region][]discover.Place{}, map[trail.Place]bool{}
+	for _, place := range found.Places {
+		isThere[place.Place] = true
+		places[regionOf(place.Place)] = append(places[regionOf(place.Place)], place)
+	}
+	f.setPlaces(places)
+	maps.DeleteFunc(p.begun, func(place trail.Place, _ bool) bool { return !isThere[place] })
+	g := new(errgroup.Group)
+	g.SetLimit(listingsAtOnce)
+	for _, group := range byRegion(found.Places) {
+		g.Go(func() error {
+			once.fail(once.region(intake, ctx, group))
+			return nil
+		})
+	}
+	_ = g.Wait() // once has the errors
+	once.letChainsJudge(ctx)
+	if p.reached.IsZero() && once.err() == nil { // of the first that listed all
+		tellTrails(w, f, once.trails)
+	}
+	tellDropped(w, f)
+	if err := once.remember(intake, found); err != nil {
+		once.fail(err)
+	}
+	return once.err()
 }
 
 // poll is one listing of a source. It is safe for concurrent use.
 type poll struct {
 	w      *Worker
 	f      *feed
+	poller *poller
 	began  time.Time
 	isFull bool // it reaches back
 
@@ -158,47 +188,6 @@ func (p *poll) err() error {
 	return errors.Join(errs...)
 }
 
-// poll lists a source and adds the digests that it shows to the frontiers of their chains.
-func (w *Worker) poll(intake, ctx context.Context, f *feed) error {
-	now := w.config.Now()
-	isFull := w.policy.Tries > 0 || f.polls.reached.IsZero() || now.Sub(f.polls.reached) >= reachEvery
-	p := &poll{
-		w: w, f: f, began: now, isFull: isFull, hidden: map[string]bool{}, passing: map[string]bool{},
-		listed: map[region]bool{}, failed: map[region]bool{}, trails: map[string]bool{},
-	}
-	f.beginNames()
-	found, err := p.places(intake)
-	if err != nil {
-		return err
-	}
-	groups := byRegion(found.Places)
-	places := map[region][]discover.Place{}
-	for _, group := range groups {
-		for _, place := range group {
-			places[regionOf(place.Place)] = append(places[regionOf(place.Place)], place)
-		}
-	}
-	f.mu.Lock()
-	f.places = places
-	f.mu.Unlock()
-	g := new(errgroup.Group)
-	g.SetLimit(listingsAtOnce)
-	for _, group := range groups {
-		g.Go(func() error {
-			p.fail(p.region(intake, ctx, group))
-			return nil
-		})
-	}
-	_ = g.Wait() // p has the errors
-	p.letChainsJudge(ctx)
-	p.tellTrails()
-	p.tellDropped()
-	if err := p.remember(intake, found); err != nil {
-		p.fail(err)
-	}
-	return p.err()
-}
-
 // byRegion groups places by account and region. A trail that changed its prefix or its
 // organization has its chain in several of them.
 func byRegion(places []discover.Place) (groups [][]discover.Place) {
@@ -217,7 +206,7 @@ func byRegion(places []discover.Place) (groups [][]discover.Place) {
 
 // finder returns the source's finder, which tells this poll what it finds.
 func (p *poll) finder(ctx context.Context) *discover.Finder {
-	f := *p.f.finder
+	f := *p.f.judge.Finder
 	f.Foreign = func(place trail.Place, o trail.Object, why string) {
 		p.fail(p.w.report(ctx, finding.Finding{
 			Class: finding.ForeignObject, Detail: why,
@@ -227,7 +216,7 @@ func (p *poll) finder(ctx context.Context) *discover.Finder {
 		}))
 	}
 	f.Unlistable = func(place trail.Place, folder trail.Object, err error) {
-		p.w.metrics.unverifiedBy(finding.ReasonOf(err))
+		p.w.metrics.unverifiedBy(finding.ReasonOf(err), 1)
 		if errors.Is(err, finding.ErrNotSearched) { // other errors name the folder
 			err = fmt.Errorf("list %s: %w", folder, err)
 		}
@@ -265,7 +254,7 @@ func (p *poll) region(intake, ctx context.Context, places []discover.Place) erro
 		}
 	}
 	for c := range chains {
-		p.f.schedule.add(ctx, c)
+		p.f.schedule.Add(ctx, c)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -275,155 +264,48 @@ func (p *poll) region(intake, ctx context.Context, places []discover.Place) erro
 	return nil
 }
 
-// place lists a place's digests and adds them to the frontiers of their chains.
-func (p *poll) place(ctx context.Context, place discover.Place, chains map[*chainLoop]bool) error {
-	until := p.w.config.Now().Add(window)
-	past := place.Day(trail.DigestFolder, until.AddDate(0, 0, 1))
-	oldest := earlier(p.began.Add(-reach), p.reaches(place)) // of backfill digests
-	hasDigests := false
-	own := map[trail.Chain]*chainLoop{}
-	err := p.finder(ctx).EachDigest(ctx, p.f.source.Signed(), place, p.from(place), func(d discover.Digest) bool {
-		switch {
-		case d.Day(trail.DigestFolder, d.End) >= past:
-			return false
-		case d.End.After(until) || p.f.isRefuted(d.DigestKey):
-			return true
-		case d.Backfill && d.End.Before(oldest):
-			return true // older ones come by message only
+// places finds the accounts and regions below each prefix of the source. Where one cannot be
+// searched, or holds none, that is an error of the poll beside what the others hold. An error
+// says that there are none at all.
+func (p *poll) places(ctx context.Context) (found discover.Found, err error) {
+	at := map[trail.Place]int{}
+	var errs []error
+	for _, prefix := range p.f.prefixes {
+		finder := p.finder(ctx)
+		finder.Source.Prefix = prefix
+		here, err := finder.Places(ctx)
+		if err == nil && len(here.Places) == 0 && p.err() == nil {
+			err = here.Absent()
 		}
-		hasDigests = true
-		p.sawTrail(d.Trail)
-		if !p.w.isSelected(d.Chain) {
-			return true
+		if err != nil {
+			errs = append(errs, err)
 		}
-		c := own[d.Chain]
-		if c == nil {
-			var err error
-			if c, err = p.w.loop(p.f, d.Chain, follow.Listed); err != nil {
-				return true // counted, and told in the end
-			}
-			own[d.Chain], chains[c] = c, true
-			if d.Backfill {
-				c.update(func(s *progress) { s.sweep = oldest })
-			}
-		}
-		c.frontier.Add(c.snapshot().head, follow.Known{Ref: d}, follow.Listed, nil)
-		return p.isFull && p.w.config.Until.IsZero() || !areFull(own, d.End)
-	})
-	if err != nil || hasDigests || !place.Logs || p.hasChain(place.Place) {
-		return err
-	}
-	return p.withoutDigests(ctx, place)
-}
-
-// areFull reports whether a day folder has nothing to add to any of the chains.
-func areFull(chains map[trail.Chain]*chainLoop, end time.Time) bool {
-	for _, c := range chains {
-		if !c.frontier.Full(end.Add(-24 * time.Hour)) {
-			return false
-		}
-	}
-	return true
-}
-
-// from returns the day from which a place's digests are listed.
-func (p *poll) from(place discover.Place) time.Time {
-	if !p.w.config.Until.IsZero() {
-		return day(p.w.config.Since)
-	}
-	from, oldest := p.w.config.Now().Add(-window), time.Time{}
-	for _, c := range p.w.chainsOf(p.f, place.Place) {
-		s := c.snapshot()
-		h := s.head
-		if !s.isKnown {
-			return time.Time{}
-		}
-		if c.name.Backfill || h.Ended || h.Until().IsZero() {
-			continue
-		}
-		if oldest.IsZero() || h.Cursor.Before(oldest) {
-			oldest = h.Cursor
-		}
-	}
-	if !oldest.IsZero() {
-		from = earlier(from, oldest)
-	}
-	if p.isFull || oldest.IsZero() {
-		from = earlier(from, p.w.config.Now().Add(-reach))
-	}
-	return day(earlier(from, p.reaches(place)))
-}
-
-// reaches returns how far back a place is listed, whatever the heads of its chains are. Backfill
-// digests that end before come by message only.
-func (p *poll) reaches(place discover.Place) time.Time {
-	p.f.mu.Lock()
-	listed := p.f.listings.Last(place.Place)
-	p.f.mu.Unlock()
-	switch {
-	case listed.IsZero():
-		return p.f.since(p.w.config.Since)
-	case p.isFull:
-		return listed.Add(-reach) // what came while no worker ran
-	}
-	return p.began
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
-// chainsOf returns the chains of a place's account and region that are followed.
-func (w *Worker) chainsOf(f *feed, p trail.Place) []*chainLoop {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Clone(w.byRegion[feedRegion{f, p.Account, p.Region}])
-}
-
-func (p *poll) hasChain(place trail.Place) bool { return len(p.w.chainsOf(p.f, place)) > 0 }
-
-// withoutDigests reports a place that has log files in the asked time and no digests. The
-// digest of a log file that came within the grace and an hour may still come.
-func (p *poll) withoutDigests(ctx context.Context, place discover.Place) error {
-	due := p.began.Add(-p.w.config.Grace - window)
-	for _, root := range place.Roots {
-		folder := root + place.Folder(trail.LogFolder)
-		after := root + place.Day(trail.LogFolder, p.w.config.Since)
-		for o, err := range p.f.objects.List(ctx, p.f.source.Signed(), folder, after) {
-			if err != nil {
-				return err
-			}
-			if u := p.w.config.Until; !u.IsZero() && o.Key >= root+place.Day(trail.LogFolder, u.AddDate(0, 0, 1)) {
-				break // it is not of the asked time
-			}
-			if discover.IsMarker(o) || p.cameAt(root, o).After(due) {
+		found.Accounts, found.Regions = append(found.Accounts, here.Accounts...), append(found.Regions, here.Regions...)
+		for _, place := range here.Places {
+			i, there := at[place.Place]
+			if !there {
+				at[place.Place] = len(found.Places)
+				found.Places = append(found.Places, place)
 				continue
 			}
-			return p.w.report(ctx, finding.Finding{
-				Class: finding.Coverage,
-				Subject: finding.Subject{
-					Account: place.Account, Region: place.Region, Bucket: p.f.source.Signed(), Key: folder,
-				},
-				Detail: "log files, and no digests: switch validation on (aws cloudtrail update-trail --enable-log-file-validation)",
-			})
+			same := &found.Places[i]
+			same.Digests, same.Logs = same.Digests || place.Digests, same.Logs || place.Logs
+			same.Roots = slices.Concat(same.Roots, place.Roots)
+			slices.Sort(same.Roots)
+			same.Roots = slices.Compact(same.Roots)
 		}
 	}
-	return nil
-}
-
-// cameAt returns when a listed log file came. In a copy that is not known, and it is the
-// time in the file's name, where it has one.
-func (p *poll) cameAt(root string, o trail.Object) time.Time {
-	if p.f.source.IsCopy() {
-		logical, _ := source.Logical(o.Key[len(root):])
-		if key, err := trail.ParseLogKey(logical); err == nil {
-			return key.Stamp
-		}
+	if len(found.Accounts) > 0 && !p.poller.toldSelected {
+		p.poller.toldSelected = true
+		tellSelected(p.w, p.f, found)
 	}
-	return o.Modified
+	if len(errs) == len(p.f.prefixes) {
+		return found, errors.Join(errs...)
+	}
+	for _, err := range errs {
+		p.fail(err)
+	}
+	return found, nil
 }
 
 // letChainsJudge lets the chains run whose folders this poll has listed, so that each can
@@ -431,38 +313,13 @@ func (p *poll) cameAt(root string, o trail.Object) time.Time {
 // list, the chain may go on there.
 func (p *poll) letChainsJudge(ctx context.Context) {
 	complete := p.err() == nil
-	for _, c := range p.w.all() {
-		if c.feed != p.f || c.name.Backfill {
-			continue
-		}
+	for _, c := range p.w.chains.list() {
 		p.mu.Lock()
 		isListed := complete || p.listed[regionOf(c.name.Place)] && !p.passing[""] && !p.passing[c.name.Account]
 		p.mu.Unlock()
-		h := c.snapshot().head
-		if !isListed || h.Until().IsZero() || h.LateTold || p.w.config.Now().Sub(h.Until()) <= p.w.config.Grace+window {
-			continue
-		}
-		c.update(func(s *progress) { s.polled = true })
-		p.f.schedule.add(ctx, c)
-	}
-}
-
-// tellSelected logs once which of the accounts and regions that were asked for the source
-// does not have, and what it has.
-func (p *poll) tellSelected(found discover.Found) {
-	if p.f.polls.tellSelected {
-		return
-	}
-	p.f.polls.tellSelected = true
-	for _, s := range []struct {
-		flag        string
-		asked, have []string
-	}{{"--account", p.w.config.Accounts, found.Accounts}, {"--region", p.w.config.Regions, found.Regions}} {
-		for _, name := range s.asked {
-			if !slices.Contains(s.have, name) {
-				p.w.config.Log.Warn(fmt.Sprintf("no chain matches %s %s", s.flag, name),
-					"source", p.f.source.Name, "found", strings.Join(s.have[:min(len(s.have), 20)], ", "))
-			}
+		if c.feed == p.f && isListed && p.w.config.isLate(c.progress.now().head, c.name) {
+			c.progress.change(func(s *standing) { s.polled = true })
+			p.f.schedule.Add(ctx, c)
 		}
 	}
 }
@@ -475,29 +332,43 @@ func (p *poll) sawTrail(name string) {
 	}
 }
 
-// tellTrails logs, at the first full poll, which of the trails that were asked for the
-// source does not have, and what it has.
-func (p *poll) tellTrails() {
-	if !p.f.polls.reached.IsZero() || p.err() != nil {
-		return
-	}
-	have := slices.Sorted(maps.Keys(p.trails))
-	for _, name := range p.w.config.Trails {
-		if !p.trails[name] {
-			p.w.config.Log.Warn("no chain matches --trail "+name,
-				"source", p.f.source.Name, "found", strings.Join(have[:min(len(have), 20)], ", "))
+// tellSelected logs which of the accounts and regions that were asked for a source does not
+// have, and what it has.
+func tellSelected(w *Worker, f *feed, found discover.Found) {
+	for _, s := range []struct {
+		flag        string
+		asked, have []string
+	}{{"--account", w.config.Accounts, found.Accounts}, {"--region", w.config.Regions, found.Regions}} {
+		for _, name := range s.asked {
+			if !slices.Contains(s.have, name) {
+				tellAbsent(w, f, s.flag, name, s.have)
+			}
 		}
 	}
 }
 
+// tellTrails logs which of the trails that were asked for a source does not have, and what it
+// has.
+func tellTrails(w *Worker, f *feed, found map[string]bool) {
+	have := slices.Sorted(maps.Keys(found))
+	for _, name := range w.config.Trails {
+		if !found[name] {
+			tellAbsent(w, f, "--trail", name, have)
+		}
+	}
+}
+
+func tellAbsent(w *Worker, f *feed, flag, name string, have []string) {
+	w.config.Log.Warn(fmt.Sprintf("no chain matches %s %s", flag, name),
+		"source", f.source.Name, "found", strings.Join(have[:min(len(have), 20)], ", "))
+}
+
 // tellDropped logs the places whose names of chains were left out.
-func (p *poll) tellDropped() {
-	p.f.mu.Lock()
-	dropped := maps.Clone(p.f.dropped)
-	p.f.mu.Unlock()
+func tellDropped(w *Worker, f *feed) {
+	dropped, _ := w.chains.leftOut(f)
 	for at, n := range dropped {
-		p.w.metrics.unverifiedBy(finding.NotSearched)
-		p.w.config.Log.Warn("names of chains are left to the next poll: too many wait for a proof",
-			"source", p.f.source.Name, "account", at.account, "region", at.region, "names", n, "bound", maxUnproven)
+		w.metrics.unverifiedBy(finding.NotSearched, 1)
+		w.config.Log.Warn("names of chains are left to the next poll: too many wait for a proof",
+			"source", f.source.Name, "account", at.account, "region", at.region, "names", n, "bound", maxUnproven)
 	}
 }

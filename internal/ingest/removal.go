@@ -19,11 +19,13 @@ import (
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// removals looks at announced deletions, a bounded number at a time. It is safe for
-// concurrent use.
+// removals looks at announced deletions, a bounded number at a time. A message is not
+// believed: a deletion is a finding only if the object is gone and a trusted digest lists it.
+// It is safe for concurrent use.
 type removals struct {
-	slots chan struct{}
-	wait  sync.WaitGroup
+	worker *Worker
+	slots  chan struct{}
+	wait   sync.WaitGroup
 
 	mu        sync.Mutex // guards undecided
 	undecided map[placeHour]int
@@ -41,8 +43,8 @@ const (
 	maxUndecided   = 10_000
 )
 
-func newRemovals() *removals {
-	return &removals{slots: make(chan struct{}, removalsAtOnce), undecided: map[placeHour]int{}}
+func newRemovals(w *Worker) *removals {
+	return &removals{worker: w, slots: make(chan struct{}, removalsAtOnce), undecided: map[placeHour]int{}}
 }
 
 // Outcomes of looking at an announced deletion, as labels of a metric.
@@ -56,19 +58,19 @@ const (
 	removalUnverified = "unverified" // not decided within the grace
 )
 
-// lookAtRemoved looks at the deletions that a delivery announces. A message is not
-// believed: a deletion is a finding only if the object is gone and a trusted digest lists
-// it. An error says that the delivery must come again.
-func (w *Worker) lookAtRemoved(ctx context.Context, d notify.Delivery) error {
+// look looks at the deletions that a delivery announces. An error says that the delivery must
+// come again.
+func (r *removals) look(ctx context.Context, d notify.Delivery) error {
+	w := r.worker
 	select {
-	case w.removals.slots <- struct{}{}:
-		defer func() { <-w.removals.slots }()
+	case r.slots <- struct{}{}:
+		defer func() { <-r.slots }()
 	case <-ctx.Done():
 		return errStopping
 	}
 	var undecided error // the first
-	for _, r := range d.Removed {
-		outcome, err := w.removed(ctx, r)
+	for _, removed := range d.Removed {
+		outcome, err := r.decide(ctx, removed)
 		switch {
 		case ctx.Err() != nil:
 			return errStopping
@@ -77,9 +79,9 @@ func (w *Worker) lookAtRemoved(ctx context.Context, d notify.Delivery) error {
 		case err == nil:
 		case !d.Sent.IsZero() && w.config.Now().Sub(d.Sent) > w.config.Grace+window:
 			outcome = removalUnverified
-			w.undecided(r.Object, err)
+			r.leaveUndecided(removed.Object, err)
 		default:
-			undecided = cmp.Or(undecided, fmt.Errorf("removal of %s: %w", r.Object, err))
+			undecided = cmp.Or(undecided, fmt.Errorf("removal of %s: %w", removed.Object, err))
 			continue
 		}
 		w.metrics.removals.WithLabelValues(outcome).Inc()
@@ -87,36 +89,33 @@ func (w *Worker) lookAtRemoved(ctx context.Context, d notify.Delivery) error {
 	return undecided
 }
 
-// removed decides about one announced deletion. The error is why it cannot be decided now.
-func (w *Worker) removed(ctx context.Context, r notify.Removal) (outcome string, err error) {
-	f := w.feedOf(r.Object)
-	if r.Cause.Lifecycle() {
+// decide decides about one announced deletion. The error is why it cannot be decided now.
+func (r *removals) decide(ctx context.Context, removed notify.Removal) (outcome string, err error) {
+	c := &r.worker.config
+	f := feedOf(r.worker.feeds, removed.Object)
+	if removed.Cause.Lifecycle() {
 		return removalExpired, nil
 	}
-	o := r.Object
+	o := removed.Object
 	if o.Bucket == f.source.Bucket {
 		o.Bucket = f.source.Signed()
 	}
 	if key, err := trail.ParseDigestKey(o.Key); err == nil {
-		if !w.isSelected(key.Chain) {
+		if !c.isSelected(key.Chain) {
 			return removalUnselected, nil
 		}
-		return w.removedObject(ctx, f, o, key.Place, func(c *chainLoop) (string, error) {
-			return c.removedDigest(ctx, o, key)
-		})
+		return r.ask(ctx, f, o, key.Place, func(w witness) (string, error) { return w.ofDigest(ctx, o, key) })
 	}
 	key, err := trail.ParseLogKey(o.Key)
-	if err != nil || !wanted(w.config.Accounts, key.Account) || !wanted(w.config.Regions, key.Region) {
+	if err != nil || !wanted(c.Accounts, key.Account) || !wanted(c.Regions, key.Region) {
 		return removalUnselected, nil
 	}
-	return w.removedObject(ctx, f, o, key.Place, func(c *chainLoop) (string, error) {
-		return c.removedLog(ctx, o, key)
-	})
+	return r.ask(ctx, f, o, key.Place, func(w witness) (string, error) { return w.ofLog(ctx, o, key) })
 }
 
-// removedObject asks the chains of a place about an object that is gone.
-func (w *Worker) removedObject(
-	ctx context.Context, f *feed, o trail.Object, p trail.Place, ask func(*chainLoop) (string, error),
+// ask asks the chains of a place about an object that is gone.
+func (r *removals) ask(
+	ctx context.Context, f *feed, o trail.Object, p trail.Place, ask func(witness) (string, error),
 ) (string, error) {
 	body, _, err := f.objects.Get(ctx, o)
 	if body != nil {
@@ -129,11 +128,11 @@ func (w *Worker) removedObject(
 		return "", err
 	}
 	outcome, undecided := "", error(nil)
-	for _, c := range w.chainsOf(f, p) {
+	for _, c := range r.worker.chains.of(f, p) {
 		if c.name.Organization != p.Organization {
 			continue
 		}
-		answer, why := ask(c)
+		answer, why := ask(witness{worker: r.worker, chain: c})
 		switch {
 		case answer == removalListed:
 			return answer, why
@@ -158,24 +157,25 @@ const (
 	maxAsked = 64
 )
 
-// removedLog says what the chain's digests say of a log file: those around its stamp or, where
-// it was published on a later day, those of that day.
-func (c *chainLoop) removedLog(ctx context.Context, o trail.Object, key trail.LogKey) (string, error) {
+// witness is a chain whose digests are asked about an object.
+type witness struct {
+	worker *Worker
+	chain  *chainLoop
+}
+
+// ofLog says what the chain's digests say of a log file: those around its stamp or, where it
+// was published on a later day, those of that day.
+func (w witness) ofLog(ctx context.Context, o trail.Object, key trail.LogKey) (outcome string, err error) {
 	from, to := key.Stamp.Add(-slotTime), key.Stamp.Add(window) // delivery can take until the next hour
 	if key.Late() {
 		from, to = key.Day, key.Day.Add(24*time.Hour)
 	}
-	asked := asked{c: c, from: from, to: to}
-	s, err := asked.find(ctx, key.Place, func(d *digest.Digest) bool { return listed(d, o) != nil })
+	s, outcome, err := w.find(ctx, key.Place, from, to, func(d *digest.Digest) bool { return listed(d, o) != nil })
 	if s == nil {
-		return asked.outcome, err
+		return outcome, err
 	}
-	return removalListed, c.worker.report(ctx, finding.Finding{
-		Class: finding.LogMissing, Detail: "deleted after it was listed",
-		Subject: finding.Subject{
-			Account: c.name.Account, Region: c.name.Region, Trail: c.name.Trail, Bucket: o.Bucket, Key: o.Key, Time: key.Stamp,
-		},
-		Evidence: finding.Evidence{Want: listed(s.Digest, o).Hash.String(), Digest: s.At.String()},
+	return removalListed, w.report(ctx, finding.LogMissing, "deleted after it was listed", o, key.Stamp, finding.Evidence{
+		Want: listed(s.Digest, o).Hash.String(), Digest: s.At.String(),
 	})
 }
 
@@ -189,121 +189,117 @@ func listed(d *digest.Digest, o trail.Object) *digest.Log {
 	return nil
 }
 
-// removedDigest says what the digest after a digest says of it.
-func (c *chainLoop) removedDigest(ctx context.Context, o trail.Object, key trail.DigestKey) (string, error) {
-	if !key.Chain.Same(c.name) || key.Backfill {
+// ofDigest says what the digest after a digest says of it.
+func (w witness) ofDigest(ctx context.Context, o trail.Object, key trail.DigestKey) (outcome string, err error) {
+	if !key.Chain.Same(w.chain.name) || key.Backfill {
 		return removalUnlisted, nil // a backfill digest is not named by another
 	}
 	names := func(d *digest.Digest) bool {
 		return d.Previous != nil && d.Previous.Location() == o
 	}
-	asked := asked{c: c, from: key.End, to: key.End.Add(window)}
-	s, err := asked.find(ctx, key.Place, names)
+	s, outcome, err := w.find(ctx, key.Place, key.End, key.End.Add(window), names)
 	if s == nil {
-		return asked.outcome, err
+		return outcome, err
 	}
-	return removalListed, c.worker.report(ctx, finding.Finding{
-		Class: finding.DigestMissing, Detail: chain.DetailNamed,
-		Subject: finding.Subject{
-			Account: c.name.Account, Region: c.name.Region, Trail: c.name.Trail, Bucket: o.Bucket, Key: o.Key, Time: key.End,
-		},
-		Evidence: finding.Evidence{Want: s.Digest.Previous.Hash.String(), Digest: s.At.String()},
+	return removalListed, w.report(ctx, finding.DigestMissing, chain.DetailNamed, o, key.End, finding.Evidence{
+		Want: s.Digest.Previous.Hash.String(), Digest: s.At.String(),
 	})
 }
 
-// asked are the digests of a chain that are asked about an object: those that cover the time
-// from from to to.
-type asked struct {
-	c        *chainLoop
-	from, to time.Time
-	outcome  string // where none of them has the object
+// report reports an object that is gone and that a trusted digest has.
+func (w witness) report(
+	ctx context.Context, class finding.Class, detail string, o trail.Object, at time.Time, e finding.Evidence,
+) error {
+	c := w.chain.name
+	return w.worker.report(ctx, finding.Finding{Class: class, Detail: detail, Evidence: e, Subject: finding.Subject{
+		Account: c.Account, Region: c.Region, Trail: c.Trail, Bucket: o.Bucket, Key: o.Key, Time: at,
+	}})
 }
 
-// find returns the first trusted digest for which has returns true. Where it returns nil, the
-// outcome is known, or the error says why it is not: the digests that are trusted do not cover
-// the time.
-func (a *asked) find(ctx context.Context, p trail.Place, has func(*digest.Digest) bool) (*chain.Step, error) {
-	newest := a.c.snapshot().head
+// find returns the first trusted digest that covers some of the time and for which has returns
+// true. Where it returns nil, the outcome is known, or the error says why it is not: the
+// digests that are trusted do not cover the time.
+func (w witness) find(
+	ctx context.Context, p trail.Place, from, to time.Time, has func(*digest.Digest) bool,
+) (s *chain.Step, outcome string, err error) {
+	c := w.chain
+	newest := c.progress.now().head
 	if !newest.IsProven() {
-		e, err := a.c.worker.ledger.Open(ctx, a.c.id)
+		e, err := w.worker.ledger.Open(ctx, c.id)
 		if newest = e.Head; err == nil && !newest.IsProven() {
-			err = fmt.Errorf("%s: no digest is trusted: %w", a.c.name, finding.ErrNotSearched)
+			err = fmt.Errorf("%s: no digest is trusted: %w", c.name, finding.ErrNotSearched)
 		}
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
-	refs, err := a.list(ctx, p)
+	refs, err := w.list(ctx, p, from, to)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	covered := a.from
+	covered := from
 	for _, ref := range refs {
 		if !newest.Covers(ref.DigestKey) || newest.IsQuarantined(ref.DigestKey) {
 			continue
 		}
-		g := a.c.read(ctx, follow.Known{Ref: ref})
-		found := a.c.feed.digests.Take(ctx, g.files)
-		s := a.c.judgeFiles(ctx, ref, found, nil)
-		releaseAll(found)
+		s, release := c.feed.judge.Named(ctx, follow.Known{Ref: ref})
+		isTrusted := s.Verdict.Trusted && s.Digest != nil
+		hasIt := isTrusted && has(s.Digest)
+		release()
 		switch {
 		case s.Verdict.Err != nil:
 			err = cmp.Or(err, s.Verdict.Err)
-		case !s.Verdict.Trusted || s.Digest == nil:
-		case has(s.Digest):
-			return &s, nil
+		case hasIt:
+			return &s, "", nil
+		case !isTrusted:
 		case !s.Digest.Start.After(covered) && s.Digest.End.After(covered):
 			covered = s.Digest.End
 		}
 	}
-	need := a.to
+	need := to
 	if newest.Link.End.Before(need) {
 		need = newest.Link.End
 	}
 	switch {
-	case a.c.name.Backfill: // its digests cover what they cover
-		a.outcome = removalUnlisted
-		return nil, err
+	case c.name.Backfill: // its digests cover what they cover
+		return nil, removalUnlisted, err
 	case covered.Before(need):
-		return nil, cmp.Or(err, fmt.Errorf("%s: not all digests around %s are trusted: %w",
-			a.c.name, a.to.Format(time.RFC3339), finding.ErrNotSearched))
-	case need.Before(a.to):
-		a.outcome = removalAhead
-	default:
-		a.outcome = removalUnlisted
+		return nil, "", cmp.Or(err, fmt.Errorf("%s: not all digests around %s are trusted: %w",
+			c.name, to.Format(time.RFC3339), finding.ErrNotSearched))
+	case need.Before(to):
+		return nil, removalAhead, nil
 	}
-	return nil, nil
+	return nil, removalUnlisted, nil
 }
 
 // list returns the listed digests of the chain that can cover the time, oldest first. Too many
 // are an error: some of them are planted.
-func (a *asked) list(ctx context.Context, p trail.Place) (refs []chain.Ref, err error) {
-	place := a.c.feed.placeOf(p)
-	last := a.to.Add(window)
-	err = a.c.feed.finder.EachDigest(ctx, a.c.feed.source.Signed(), place, a.from, func(d discover.Digest) bool {
-		if a.c.isOwn(d) && d.End.After(a.from) && !d.End.After(last) {
+func (w witness) list(ctx context.Context, p trail.Place, from, to time.Time) (refs []chain.Ref, err error) {
+	c := w.chain
+	place, last := c.feed.judge.Place(p), to.Add(window)
+	err = c.feed.judge.Finder.EachDigest(ctx, c.feed.source.Signed(), place, from, func(d discover.Digest) bool {
+		if isOf(d, c.name) && d.End.After(from) && !d.End.After(last) {
 			refs = append(refs, d)
 		}
 		return d.Day(trail.DigestFolder, d.End) <= place.Day(trail.DigestFolder, last) && len(refs) <= maxAsked
 	})
 	if err == nil && len(refs) > maxAsked {
 		err = fmt.Errorf("%s: more than %d digests around %s: %w",
-			a.c.name, maxAsked, a.to.Format(time.RFC3339), finding.ErrNotSearched)
+			c.name, maxAsked, to.Format(time.RFC3339), finding.ErrNotSearched)
 	}
 	slices.SortFunc(refs, func(x, y chain.Ref) int { return x.End.Compare(y.End) })
 	return refs, err
 }
 
-// undecided counts a deletion that could not be decided, by the place and hour of the
+// leaveUndecided counts a deletion that could not be decided, by the place and hour of the
 // object, and logs the first of each.
-func (w *Worker) undecided(o trail.Object, why error) {
+func (r *removals) leaveUndecided(o trail.Object, why error) {
 	at := placeHour{}
 	if k, err := trail.ParseLogKey(o.Key); err == nil {
 		at = placeHour{k.Place, k.Stamp.Truncate(time.Hour)}
 	} else if k, err := trail.ParseDigestKey(o.Key); err == nil {
 		at = placeHour{k.Place, k.End.Truncate(time.Hour)}
 	}
-	r := w.removals
 	r.mu.Lock()
 	if len(r.undecided) >= maxUndecided {
 		clear(r.undecided)
@@ -311,20 +307,9 @@ func (w *Worker) undecided(o trail.Object, why error) {
 	r.undecided[at]++
 	first := r.undecided[at] == 1
 	r.mu.Unlock()
-	w.metrics.unverifiedBy(finding.ReasonOf(why))
+	r.worker.metrics.unverifiedBy(finding.ReasonOf(why), 1)
 	if first {
-		w.config.Log.Warn(
-			"announced deletions are not verified",
-			"account",
-			at.place.Account,
-			"region",
-			at.place.Region,
-			"hour",
-			at.hour.Format(time.RFC3339),
-			"first",
-			o.String(),
-			"error",
-			why,
-		)
+		r.worker.config.Log.Warn("announced deletions are not verified", "account", at.place.Account,
+			"region", at.place.Region, "hour", at.hour.Format(time.RFC3339), "first", o.String(), "error", why)
 	}
 }

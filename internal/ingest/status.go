@@ -10,6 +10,7 @@ import (
 	"github.com/trailseal/trailseal/internal/follow"
 	"github.com/trailseal/trailseal/internal/ledger"
 	"github.com/trailseal/trailseal/internal/sink"
+	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
@@ -69,36 +70,34 @@ const (
 func (w *Worker) Status() Status {
 	s := Status{
 		Chains: []ChainStatus{}, InFlight: w.pipeline.InFlight(), Memory: w.config.Memory,
-		Events: w.pipeline.Accounts().
-			Events().
-			Accepted, Findings: w.findings.Count(), SourceError: text(w.SourcesReady(context.Background())),
+		Events: w.pipeline.Accounts().Events().Accepted, Findings: w.findings.Count(),
+		SourceError: text(w.SourcesReady(context.Background())),
 	}
-	for _, c := range w.all() {
-		s.Chains = append(s.Chains, c.status())
+	for _, c := range w.chains.list() {
+		s.Chains = append(s.Chains, statusOfLoop(c))
 	}
 	slices.SortFunc(s.Chains, func(a, b ChainStatus) int {
 		return cmp.Or(a.VerifiedUntil.Compare(b.VerifiedUntil), cmp.Compare(a.ID, b.ID))
 	})
 	for _, f := range w.feeds {
-		f.mu.Lock()
-		for _, n := range f.dropped {
+		dropped, _ := w.chains.leftOut(f)
+		for _, n := range dropped {
 			s.Dropped += n
 		}
-		f.mu.Unlock()
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	s.Unmatched = slices.Clone(w.unmatched)
+	if unmatched := w.unmatched.Load(); unmatched != nil {
+		s.Unmatched = *unmatched
+	}
 	return s
 }
 
-func (c *chainLoop) status() ChainStatus {
-	p := c.snapshot()
-	s := statusOf(c.id, c.feed.source.Name, c.name, p.head, c.worker.config.Now())
-	s.State, s.Pending, s.More = c.stateOf(p), c.frontier.Len(), c.frontier.HasMore()
-	s.Gaps, s.LastError = p.gaps, text(p.err)
-	if p.err != nil {
-		s.Reason = string(reasonOf(p.err))
+func statusOfLoop(c *chainLoop) ChainStatus {
+	at := c.progress.now()
+	s := statusOf(c.id, c.feed.source.Name, c.name, at.head, c.worker.config.Now())
+	s.State, s.Pending, s.More = stateOf(c), c.frontier.Len(), c.frontier.HasMore()
+	s.Gaps, s.LastError = at.gaps, text(at.err)
+	if at.err != nil && !errors.Is(at.err, context.Canceled) {
+		s.Reason = string(finding.ReasonOf(at.err))
 	}
 	return s
 }
@@ -130,19 +129,19 @@ func StatusOf(e ledger.Entry, now time.Time) (ChainStatus, error) {
 }
 
 // stateOf returns the state of a chain.
-func (c *chainLoop) stateOf(p progress) string {
-	switch {
-	case errors.Is(p.err, follow.ErrUnsigned):
+func stateOf(c *chainLoop) string {
+	switch at := c.progress.now(); {
+	case errors.Is(at.err, follow.ErrUnsigned):
 		return stateUnsigned
-	case p.err != nil:
+	case at.err != nil:
 		return stateWaiting
-	case p.head.LateTold:
+	case at.head.LateTold:
 		return stateLate
-	case !p.head.IsProven():
+	case !at.head.IsProven():
 		return stateUnproven
 	case c.frontier.Len() > 0 || c.frontier.HasMore():
 		return stateBehind
-	case p.head.Ended:
+	case at.head.Ended:
 		return stateEnded
 	}
 	return stateCurrent
@@ -159,9 +158,7 @@ func text(err error) string {
 func (w *Worker) SourcesReady(context.Context) error {
 	var errs []error
 	for _, f := range w.feeds {
-		f.mu.Lock()
-		errs = append(errs, f.err)
-		f.mu.Unlock()
+		errs = append(errs, f.pollError())
 	}
 	return errors.Join(errs...)
 }

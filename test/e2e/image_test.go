@@ -111,7 +111,7 @@ func TestHealth(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			args := append([]string{"--source", home + "/trails", "--keys", home + "/keys.json"}, tt.args...)
+			args := append([]string{"--source", "/trails", "--keys", home + "/keys.json"}, tt.args...)
 			w := testtrail.New()
 			w.Trail(testtrail.Options{}).Chain("111122223333", region, begin)
 			keys, err := w.KeySet(begin, begin).JSON()
@@ -119,7 +119,8 @@ func TestHealth(t *testing.T) {
 				t.Fatal(err)
 			}
 			b := run(t, name, plainName(t), []string{opsPort}, testcontainers.WithCmd(args...), testcontainers.WithEnv(tt.env),
-				hosted(hardened), oftenChecked, withFile(t, home+"/keys.json", keys), withFile(t, home+"/trails/readme", []byte("empty")),
+				hosted(hardened), hosted(func(h *container.HostConfig) { h.Tmpfs = map[string]string{"/trails": ""} }),
+				oftenChecked, withFile(t, home+"/keys.json", keys),
 				withFile(t, home+"/web.yml", []byte("basic_auth_users:\n  ops: $2a$04$0GelsNp7JmOfvN88G7cPh.Tyxg2mQ8VpgBm3swBxL38p5/ioA9tXm\n")))
 			eventually(t, "health", func() error {
 				s, err := b.State(t.Context())

@@ -1,4 +1,4 @@
-package ingest
+package schedule_test
 
 import (
 	"context"
@@ -9,11 +9,16 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/trailseal/trailseal/internal/schedule"
 )
+
+// loop has an address of its own.
+type loop struct{ _ byte }
 
 // scheduled is a loop with what a test knows of it.
 type scheduled struct {
-	loop        *chainLoop
+	loop        *loop
 	added, seen atomic.Int64
 	running     atomic.Bool
 }
@@ -25,16 +30,16 @@ func TestScheduleLosesNoLoop(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			const loops, most = 300, 8
 			all := make([]*scheduled, loops)
-			byLoop := map[*chainLoop]*scheduled{}
+			byLoop := map[*loop]*scheduled{}
 			for i := range all {
-				all[i] = &scheduled{loop: &chainLoop{}}
+				all[i] = &scheduled{loop: &loop{}}
 				byLoop[all[i].loop] = all[i]
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			var now, runs atomic.Int64
-			var s *schedule
-			s = newSchedule(most, func(ctx context.Context, c *chainLoop) time.Duration {
+			var s *schedule.Schedule[*loop]
+			s = schedule.New(most, func(ctx context.Context, c *loop) time.Duration {
 				l := byLoop[c]
 				if l.running.Swap(true) {
 					t.Error("a loop runs twice")
@@ -47,7 +52,7 @@ func TestScheduleLosesNoLoop(t *testing.T) {
 				time.Sleep(time.Duration(k%1000) * time.Millisecond)
 				if k%8 == 0 { // as a loop does that makes room for others
 					l.added.Add(1)
-					s.add(ctx, c)
+					s.Add(ctx, c)
 				}
 				l.seen.Store(added)
 				now.Add(-1)
@@ -64,21 +69,21 @@ func TestScheduleLosesNoLoop(t *testing.T) {
 				adders.Go(func() {
 					for _, i := range picks {
 						all[i].added.Add(1)
-						s.add(ctx, all[i].loop)
+						s.Add(ctx, all[i].loop)
 						time.Sleep(time.Duration(i%7) * time.Millisecond)
 					}
 				})
 			}
 			adders.Wait()
-			s.waitIdle(ctx)
+			s.WaitIdle(ctx)
 			for i, l := range all {
 				if l.added.Load() != l.seen.Load() {
 					t.Errorf("seed %d: loop %d was added %d times and ran after %d", seed, i, l.added.Load(), l.seen.Load())
 				}
 			}
-			s.close()
-			all[0].loop = &chainLoop{}
-			s.add(ctx, all[0].loop) // does nothing
+			s.Close()
+			all[0].loop = &loop{}
+			s.Add(ctx, all[0].loop) // does nothing
 			synctest.Wait()
 			if now.Load() != 0 {
 				t.Error("a loop runs after close")
@@ -91,26 +96,26 @@ func TestScheduleLosesNoLoop(t *testing.T) {
 func TestScheduleRemovesPausedLoops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ran := 0
-		s := newSchedule(1, func(context.Context, *chainLoop) time.Duration {
+		s := schedule.New(1, func(context.Context, *loop) time.Duration {
 			ran++
 			time.Sleep(time.Second)
 			return time.Minute
 		})
-		c := &chainLoop{}
-		s.add(t.Context(), c)
-		if synctest.Wait(); s.remove(c) {
+		c := &loop{}
+		s.Add(t.Context(), c)
+		if synctest.Wait(); s.Remove(c) {
 			t.Error("removed while it runs")
 		}
 		time.Sleep(2 * time.Second)
-		if !s.remove(c) {
+		if !s.Remove(c) {
 			t.Error("not removed while it pauses")
 		}
-		s.waitIdle(t.Context())
+		s.WaitIdle(t.Context())
 		time.Sleep(time.Hour)
 		if ran != 1 {
 			t.Errorf("ran %d times", ran)
 		}
-		s.close()
+		s.Close()
 	})
 }
 
@@ -123,7 +128,7 @@ func TestScheduleOfManyLoopsEnds(t *testing.T) {
 			defer cancel()
 			ran := 0
 			var mu sync.Mutex
-			s := newSchedule(64, func(ctx context.Context, _ *chainLoop) time.Duration {
+			s := schedule.New(64, func(ctx context.Context, _ *loop) time.Duration {
 				mu.Lock()
 				ran++
 				mu.Unlock()
@@ -135,18 +140,18 @@ func TestScheduleOfManyLoopsEnds(t *testing.T) {
 			})
 			before := runtime.NumGoroutine()
 			for range 20_000 {
-				s.add(ctx, &chainLoop{})
+				s.Add(ctx, &loop{})
 			}
 			time.Sleep(90 * time.Second)
 			if n := runtime.NumGoroutine() - before; n > 64 {
 				t.Errorf("%d goroutines", n)
 			}
 			idle := make(chan struct{})
-			go func() { s.waitIdle(t.Context()); close(idle) }()
+			go func() { s.WaitIdle(t.Context()); close(idle) }()
 			if end == "context" {
 				cancel()
 			}
-			s.close()
+			s.Close()
 			<-idle
 			time.Sleep(2 * time.Hour)
 			if ran != 128 {

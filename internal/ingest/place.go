@@ -1,0 +1,171 @@
+package ingest
+
+import (
+	"context"
+	"time"
+
+	"github.com/trailseal/trailseal/internal/discover"
+	"github.com/trailseal/trailseal/internal/follow"
+	"github.com/trailseal/trailseal/internal/source"
+	"github.com/trailseal/trailseal/pkg/finding"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// place lists a place's digests and adds them to the frontiers of their chains.
+func (p *poll) place(ctx context.Context, place discover.Place, chains map[*chainLoop]bool) error {
+	until := p.w.config.Now().Add(window)
+	past := place.Day(trail.DigestFolder, until.AddDate(0, 0, 1))
+	oldest := earlier(p.began.Add(-reach), p.reaches(place)) // of backfill digests
+	hasDigests := false
+	own := map[trail.Chain]*chainLoop{}
+	err := p.finder(ctx).EachDigest(ctx, p.f.source.Signed(), place, p.from(place), func(d discover.Digest) bool {
+		switch {
+		case d.Day(trail.DigestFolder, d.End) >= past:
+			return false
+		case d.End.After(until) || p.f.isRefuted(d.DigestKey):
+			return true
+		case d.Backfill && d.End.Before(oldest):
+			return true // older ones come by message only
+		}
+		hasDigests = true
+		p.sawTrail(d.Trail)
+		if !p.w.config.isSelected(d.Chain) {
+			return true
+		}
+		c, err := p.w.chains.add(p.w, p.f, follow.Known{Ref: d}, follow.Listed, nil)
+		if err != nil {
+			return true // counted, and told in the end
+		}
+		if d.Backfill && own[d.Chain] != c {
+			c.progress.change(func(s *standing) { s.sweep = oldest })
+		}
+		own[d.Chain], chains[c] = c, true
+		return p.isFull && p.w.config.Until.IsZero() || !areFull(own, d.End)
+	})
+	if err == nil {
+		p.mu.Lock()
+		p.poller.begun[place.Place] = true
+		p.mu.Unlock()
+	}
+	if err != nil || hasDigests || !place.Logs || len(p.w.chains.of(p.f, place.Place)) > 0 {
+		return err
+	}
+	return p.withoutDigests(ctx, place)
+}
+
+// areFull reports whether a day folder has nothing to add to any of the chains.
+func areFull(chains map[trail.Chain]*chainLoop, end time.Time) bool {
+	for _, c := range chains {
+		if !c.frontier.Full(end.Add(-24 * time.Hour)) {
+			return false
+		}
+	}
+	return true
+}
+
+// from returns the day from which a place's digests are listed.
+func (p *poll) from(place discover.Place) time.Time {
+	if !p.w.config.Until.IsZero() {
+		return day(p.w.config.Since)
+	}
+	from, oldest := p.w.config.Now().Add(-window), time.Time{}
+	chains := p.w.chains.of(p.f, place.Place)
+	if len(chains) == 0 && !p.wasBegun(place.Place) {
+		return p.begins(place) // it is new: all of its digests may be older than the reach
+	}
+	for _, c := range chains {
+		s := c.progress.now()
+		h := s.head
+		if !s.isKnown {
+			return time.Time{}
+		}
+		if c.name.Backfill || h.Ended || h.Until().IsZero() {
+			continue
+		}
+		if oldest.IsZero() || h.Cursor.Before(oldest) {
+			oldest = h.Cursor
+		}
+	}
+	if !oldest.IsZero() {
+		from = earlier(from, oldest)
+	}
+	if p.isFull || oldest.IsZero() {
+		from = earlier(from, p.w.config.Now().Add(-reach))
+	}
+	return day(earlier(from, p.reaches(place)))
+}
+
+// begins returns the day from which the digests of a place count that no chain of is followed.
+func (p *poll) begins(place discover.Place) time.Time {
+	if p.f.lastListed(place.Place).IsZero() {
+		return day(p.f.since(p.w.config.Since))
+	}
+	return time.Time{} // a chain that was absent then begins at its oldest digest
+}
+
+// wasBegun reports whether this run has listed a place before.
+func (p *poll) wasBegun(place trail.Place) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.poller.begun[place]
+}
+
+// reaches returns how far back a place is listed, whatever the heads of its chains are. Backfill
+// digests that end before come by message only.
+func (p *poll) reaches(place discover.Place) time.Time {
+	switch listed := p.f.lastListed(place.Place); {
+	case listed.IsZero():
+		return p.f.since(p.w.config.Since)
+	case p.isFull:
+		return listed.Add(-reach) // what came while no worker ran
+	}
+	return p.began
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// withoutDigests reports a place that has log files in the asked time and no digests. The
+// digest of a log file that came within the grace and an hour may still come.
+func (p *poll) withoutDigests(ctx context.Context, place discover.Place) error {
+	due := p.began.Add(-p.w.config.Grace - window)
+	for _, root := range place.Roots {
+		folder := root + place.Folder(trail.LogFolder)
+		after := root + place.Day(trail.LogFolder, p.w.config.Since)
+		for o, err := range p.f.objects.List(ctx, p.f.source.Signed(), folder, after) {
+			if err != nil {
+				return err
+			}
+			if u := p.w.config.Until; !u.IsZero() && o.Key >= root+place.Day(trail.LogFolder, u.AddDate(0, 0, 1)) {
+				break // it is not of the asked time
+			}
+			if discover.IsMarker(o) || p.cameAt(root, o).After(due) {
+				continue
+			}
+			return p.w.report(ctx, finding.Finding{
+				Class: finding.Coverage,
+				Subject: finding.Subject{
+					Account: place.Account, Region: place.Region, Bucket: p.f.source.Signed(), Key: folder,
+				},
+				Detail: "log files, and no digests: switch validation on (aws cloudtrail update-trail --enable-log-file-validation)",
+			})
+		}
+	}
+	return nil
+}
+
+// cameAt returns when a listed log file came. In a copy that is not known, and it is the
+// time in the file's name, where it has one.
+func (p *poll) cameAt(root string, o trail.Object) time.Time {
+	if p.f.source.IsCopy() {
+		logical, _ := source.Logical(o.Key[len(root):])
+		if key, err := trail.ParseLogKey(logical); err == nil {
+			return key.Stamp
+		}
+	}
+	return o.Modified
+}
