@@ -13,11 +13,14 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -156,7 +159,7 @@ type Listings struct {
 	// never. An account folder that was absent then was empty.
 	Whole time.Time `json:"whole,omitzero"`
 	// Accounts are the account folders that were listed in full after Whole, or
-	// without the others. The keys are ORGANIZATION/ACCOUNT.
+	// without the others: at most the newest 10,000. The keys are ORGANIZATION/ACCOUNT.
 	Accounts map[string]time.Time `json:"accounts,omitempty"`
 
 	version state.Version
@@ -196,9 +199,22 @@ func (l *Ledger) Listings(ctx context.Context, source string) (Listings, error) 
 	return all, nil
 }
 
+// maxAccounts bounds Listings.Accounts, so that they fit into a value of the store
+// (state.MaxValue). Anyone who can write to the bucket can make account folders.
+const maxAccounts = 10_000
+
 // SetListings stores which folders of a source were listed and returns them as they
 // are then. Errors are those of Commit.
 func (l *Ledger) SetListings(ctx context.Context, source string, all Listings) (Listings, error) {
+	if len(all.Accounts) > maxAccounts {
+		newest := slices.SortedFunc(maps.Keys(all.Accounts), func(a, b string) int {
+			return cmp.Or(all.Accounts[b].Compare(all.Accounts[a]), cmp.Compare(a, b))
+		})
+		all.Accounts = maps.Clone(all.Accounts)
+		for _, account := range newest[maxAccounts:] {
+			delete(all.Accounts, account)
+		}
+	}
 	b, err := json.Marshal(all)
 	if err == nil {
 		all.version, err = l.store.Put(ctx, listed+escape(source), b, all.version)

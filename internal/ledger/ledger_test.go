@@ -230,6 +230,28 @@ func TestListings(t *testing.T) {
 	}
 }
 
+// However many account folders somebody plants, the listings fit into the store: the newest
+// are kept.
+func TestListingsAreBounded(t *testing.T) {
+	ctx, l := t.Context(), ledger.New(state.NewMemory())
+	many := ledger.Listings{Accounts: map[string]time.Time{}}
+	for i := range 20_000 {
+		many.Accounts[fmt.Sprintf("o-%032d/%012d", i, i)] = day.Add(time.Duration(i))
+	}
+	stored, err := l.SetListings(ctx, "s", many)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := l.Listings(ctx, "s")
+	if err != nil || !reflect.DeepEqual(got, stored) || len(got.Accounts) != 10_000 {
+		t.Errorf("%d accounts, %v", len(got.Accounts), err)
+	}
+	oldest := trail.Place{Organization: fmt.Sprintf("o-%032d", 10_000), Account: fmt.Sprintf("%012d", 10_000)}
+	if last := got.Last(oldest); !last.Equal(day.Add(10_000)) || len(many.Accounts) != 20_000 {
+		t.Errorf("listed %s", last)
+	}
+}
+
 // failing is a store whose calls fail, with or without effect.
 type failing struct {
 	*state.Memory
