@@ -3,13 +3,17 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/failure"
 	"github.com/trailseal/trailseal/internal/ledger"
 	"github.com/trailseal/trailseal/internal/state"
+	"github.com/trailseal/trailseal/pkg/finding"
 )
 
 // listing is a full poll that the state does not have yet.
@@ -106,4 +110,45 @@ func (f *feed) leaveOutOfRecord(accounts map[string]bool) {
 		delete(l.accounts, account)
 	}
 	f.record = l
+}
+
+// tellSelected logs which of the accounts and regions that were asked for a source does not
+// have, and what it has.
+func tellSelected(w *Worker, f *feed, found discover.Found) {
+	for _, s := range []struct {
+		flag        string
+		asked, have []string
+	}{{"--account", w.config.Accounts, found.Accounts}, {"--region", w.config.Regions, found.Regions}} {
+		for _, name := range s.asked {
+			if !slices.Contains(s.have, name) {
+				tellAbsent(w, f, s.flag, name, s.have)
+			}
+		}
+	}
+}
+
+// tellTrails logs which of the trails that were asked for a source does not have, and what it
+// has.
+func tellTrails(w *Worker, f *feed, found map[string]bool) {
+	have := slices.Sorted(maps.Keys(found))
+	for _, name := range w.config.Trails {
+		if !found[name] {
+			tellAbsent(w, f, "--trail", name, have)
+		}
+	}
+}
+
+func tellAbsent(w *Worker, f *feed, flag, name string, have []string) {
+	w.config.Log.Warn(fmt.Sprintf("no chain matches %s %s", flag, name),
+		"source", f.source.Name, "found", strings.Join(have[:min(len(have), 20)], ", "))
+}
+
+// tellDropped logs the places whose names of chains were left out.
+func tellDropped(w *Worker, f *feed) {
+	dropped, _ := w.chains.leftOut(f)
+	for at, n := range dropped {
+		w.metrics.unverifiedBy(finding.NotSearched, 1)
+		w.config.Log.Warn("names of chains are left to the next poll: too many wait for a proof",
+			"source", f.source.Name, "account", at.account, "region", at.region, "names", n, "bound", maxUnproven)
+	}
 }

@@ -2,6 +2,8 @@ package ingest
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/trailseal/trailseal/internal/discover"
@@ -11,12 +13,56 @@ import (
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
+// places finds the accounts and regions below each prefix of the source. Where one cannot be
+// searched, or holds none, that is an error of the poll beside what the others hold. An error
+// says that there are none at all.
+func (p *poll) places(ctx context.Context) (found discover.Found, err error) {
+	at := map[trail.Place]int{}
+	var errs []error
+	for _, prefix := range p.f.prefixes {
+		finder := p.finder(ctx)
+		finder.Source.Prefix = prefix
+		here, err := finder.Places(ctx)
+		if err == nil && len(here.Places) == 0 && p.err() == nil {
+			err = here.Absent()
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+		found.Accounts, found.Regions = append(found.Accounts, here.Accounts...), append(found.Regions, here.Regions...)
+		for _, place := range here.Places {
+			i, there := at[place.Place]
+			if !there {
+				at[place.Place] = len(found.Places)
+				found.Places = append(found.Places, place)
+				continue
+			}
+			same := &found.Places[i]
+			same.Digests, same.Logs = same.Digests || place.Digests, same.Logs || place.Logs
+			same.Roots = slices.Concat(same.Roots, place.Roots)
+			slices.Sort(same.Roots)
+			same.Roots = slices.Compact(same.Roots)
+		}
+	}
+	if len(found.Accounts) > 0 && !p.poller.toldSelected {
+		p.poller.toldSelected = true
+		tellSelected(p.w, p.f, found)
+	}
+	if len(errs) == len(p.f.prefixes) {
+		return found, errors.Join(errs...)
+	}
+	for _, err := range errs {
+		p.fail(err)
+	}
+	return found, nil
+}
+
 // place lists a place's digests and adds them to the frontiers of their chains.
 func (p *poll) place(ctx context.Context, place discover.Place, chains map[*chainLoop]bool) error {
 	until := p.w.config.Now().Add(window)
 	past := place.Day(trail.DigestFolder, until.AddDate(0, 0, 1))
 	oldest := earlier(p.began.Add(-reach), p.reaches(place)) // of backfill digests
-	hasDigests := false
+	hasDigests, isWhole := false, true
 	own := map[trail.Chain]*chainLoop{}
 	err := p.finder(ctx).EachDigest(ctx, p.f.source.Signed(), place, p.from(place), func(d discover.Digest) bool {
 		switch {
@@ -34,6 +80,7 @@ func (p *poll) place(ctx context.Context, place discover.Place, chains map[*chai
 		}
 		c, err := p.w.chains.add(p.w, p.f, follow.Known{Ref: d}, follow.Listed, nil)
 		if err != nil {
+			isWhole = false
 			return true // counted, and told in the end
 		}
 		if d.Backfill && own[d.Chain] != c {
@@ -42,7 +89,7 @@ func (p *poll) place(ctx context.Context, place discover.Place, chains map[*chai
 		own[d.Chain], chains[c] = c, true
 		return p.isFull && p.w.config.Until.IsZero() || !areFull(own, d.End)
 	})
-	if err == nil {
+	if err == nil && isWhole {
 		p.mu.Lock()
 		p.poller.begun[place.Place] = true
 		p.mu.Unlock()

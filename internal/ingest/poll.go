@@ -264,50 +264,6 @@ func (p *poll) region(intake, ctx context.Context, places []discover.Place) erro
 	return nil
 }
 
-// places finds the accounts and regions below each prefix of the source. Where one cannot be
-// searched, or holds none, that is an error of the poll beside what the others hold. An error
-// says that there are none at all.
-func (p *poll) places(ctx context.Context) (found discover.Found, err error) {
-	at := map[trail.Place]int{}
-	var errs []error
-	for _, prefix := range p.f.prefixes {
-		finder := p.finder(ctx)
-		finder.Source.Prefix = prefix
-		here, err := finder.Places(ctx)
-		if err == nil && len(here.Places) == 0 && p.err() == nil {
-			err = here.Absent()
-		}
-		if err != nil {
-			errs = append(errs, err)
-		}
-		found.Accounts, found.Regions = append(found.Accounts, here.Accounts...), append(found.Regions, here.Regions...)
-		for _, place := range here.Places {
-			i, there := at[place.Place]
-			if !there {
-				at[place.Place] = len(found.Places)
-				found.Places = append(found.Places, place)
-				continue
-			}
-			same := &found.Places[i]
-			same.Digests, same.Logs = same.Digests || place.Digests, same.Logs || place.Logs
-			same.Roots = slices.Concat(same.Roots, place.Roots)
-			slices.Sort(same.Roots)
-			same.Roots = slices.Compact(same.Roots)
-		}
-	}
-	if len(found.Accounts) > 0 && !p.poller.toldSelected {
-		p.poller.toldSelected = true
-		tellSelected(p.w, p.f, found)
-	}
-	if len(errs) == len(p.f.prefixes) {
-		return found, errors.Join(errs...)
-	}
-	for _, err := range errs {
-		p.fail(err)
-	}
-	return found, nil
-}
-
 // letChainsJudge lets the chains run whose folders this poll has listed, so that each can
 // judge whether it is late. Where a folder could not be listed that the next poll may
 // list, the chain may go on there.
@@ -329,46 +285,5 @@ func (p *poll) sawTrail(name string) {
 	defer p.mu.Unlock()
 	if len(p.trails) < maxTrails {
 		p.trails[name] = true
-	}
-}
-
-// tellSelected logs which of the accounts and regions that were asked for a source does not
-// have, and what it has.
-func tellSelected(w *Worker, f *feed, found discover.Found) {
-	for _, s := range []struct {
-		flag        string
-		asked, have []string
-	}{{"--account", w.config.Accounts, found.Accounts}, {"--region", w.config.Regions, found.Regions}} {
-		for _, name := range s.asked {
-			if !slices.Contains(s.have, name) {
-				tellAbsent(w, f, s.flag, name, s.have)
-			}
-		}
-	}
-}
-
-// tellTrails logs which of the trails that were asked for a source does not have, and what it
-// has.
-func tellTrails(w *Worker, f *feed, found map[string]bool) {
-	have := slices.Sorted(maps.Keys(found))
-	for _, name := range w.config.Trails {
-		if !found[name] {
-			tellAbsent(w, f, "--trail", name, have)
-		}
-	}
-}
-
-func tellAbsent(w *Worker, f *feed, flag, name string, have []string) {
-	w.config.Log.Warn(fmt.Sprintf("no chain matches %s %s", flag, name),
-		"source", f.source.Name, "found", strings.Join(have[:min(len(have), 20)], ", "))
-}
-
-// tellDropped logs the places whose names of chains were left out.
-func tellDropped(w *Worker, f *feed) {
-	dropped, _ := w.chains.leftOut(f)
-	for at, n := range dropped {
-		w.metrics.unverifiedBy(finding.NotSearched, 1)
-		w.config.Log.Warn("names of chains are left to the next poll: too many wait for a proof",
-			"source", f.source.Name, "account", at.account, "region", at.region, "names", n, "bound", maxUnproven)
 	}
 }

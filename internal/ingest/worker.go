@@ -7,8 +7,8 @@
 //	chain.go     one chain: the oldest known digest, again and again; whether it is late
 //	digest.go    one digest: judge ─> follow.Next ─> logfile ─> flush ─> head ─> done
 //
-//	place.go     the listing of one account and region
-//	listed.go    which account folders were listed in full
+//	place.go     the accounts and regions of a source, and the listing of one
+//	listed.go    which account folders were listed in full, and what was asked for and is not there
 //	recall.go    the chains of earlier runs
 //	chains.go    all chains; those without a trusted digest are a bounded number of names
 //	begin.go     the head that a chain begins with
