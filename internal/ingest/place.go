@@ -62,9 +62,10 @@ func (p *poll) place(ctx context.Context, place discover.Place, chains map[*chai
 	until := p.w.config.Now().Add(window)
 	past := place.Day(trail.DigestFolder, until.AddDate(0, 0, 1))
 	oldest := earlier(p.began.Add(-reach), p.reaches(place)) // of backfill digests
+	from, isNew := p.from(place)
 	hasDigests, isWhole := false, true
 	own := map[trail.Chain]*chainLoop{}
-	err := p.finder(ctx).EachDigest(ctx, p.f.source.Signed(), place, p.from(place), func(d discover.Digest) bool {
+	err := p.finder(ctx).EachDigest(ctx, p.f.source.Signed(), place, from, func(d discover.Digest) bool {
 		switch {
 		case d.Day(trail.DigestFolder, d.End) >= past:
 			return false
@@ -87,7 +88,7 @@ func (p *poll) place(ctx context.Context, place discover.Place, chains map[*chai
 			c.progress.change(func(s *standing) { s.sweep = oldest })
 		}
 		own[d.Chain], chains[c] = c, true
-		return p.isFull && p.w.config.Until.IsZero() || !areFull(own, d.End)
+		return isNew || p.isFull && p.w.config.Until.IsZero() || !areFull(own, d.End)
 	})
 	if err == nil && isWhole {
 		p.mu.Lock()
@@ -110,21 +111,23 @@ func areFull(chains map[trail.Chain]*chainLoop, end time.Time) bool {
 	return true
 }
 
-// from returns the day from which a place's digests are listed.
-func (p *poll) from(place discover.Place) time.Time {
+// from returns the day from which a place's digests are listed. A place that this run has not
+// listed before, and none of whose chains is followed, is new: all of its digests may be older
+// than the reach.
+func (p *poll) from(place discover.Place) (from time.Time, isNew bool) {
 	if !p.w.config.Until.IsZero() {
-		return day(p.w.config.Since)
+		return day(p.w.config.Since), false
 	}
 	from, oldest := p.w.config.Now().Add(-window), time.Time{}
 	chains := p.w.chains.of(p.f, place.Place)
 	if len(chains) == 0 && !p.wasBegun(place.Place) {
-		return p.begins(place) // it is new: all of its digests may be older than the reach
+		return p.begins(place), true
 	}
 	for _, c := range chains {
-		s := c.progress.now()
-		h := s.head
-		if !s.isKnown {
-			return time.Time{}
+		at := c.progress.now()
+		h := at.head
+		if !at.isKnown {
+			return time.Time{}, false
 		}
 		if c.name.Backfill || h.Ended || h.Until().IsZero() {
 			continue
@@ -139,7 +142,7 @@ func (p *poll) from(place discover.Place) time.Time {
 	if p.isFull || oldest.IsZero() {
 		from = earlier(from, p.w.config.Now().Add(-reach))
 	}
-	return day(earlier(from, p.reaches(place)))
+	return day(earlier(from, p.reaches(place))), false
 }
 
 // begins returns the day from which the digests of a place count that no chain of is followed.
