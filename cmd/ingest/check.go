@@ -5,19 +5,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trailseal/trailseal/internal/awsapi"
-	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/ops"
 	"github.com/trailseal/trailseal/internal/preflight"
 	"github.com/trailseal/trailseal/internal/report"
@@ -39,33 +38,43 @@ const (
 // trialTime is the most that one trial takes.
 const trialTime = time.Minute
 
-// trials tries what the settings need, one thing after the other, and keeps
-// what came of it. It changes nothing but for one object below the prefix of
-// an S3 sink.
+// trials tries what the settings need, one thing after the other, and keeps the results. It
+// changes nothing but for one object below the prefix of an S3 sink.
 type trials struct {
-	*wiring
-	since   time.Time
-	opened  []source.Source // the sources that could be opened
+	config *config
+	aws    *clients
+	sinks  *sinkOpener
+	opened *resources
+	since  time.Time
+	now    func() time.Time
+
+	sources []source.Source // those that could be opened
 	inside  map[string]bool // outputs that lie in a source, by their names
 	regions map[string]bool // for which the sources hold digests or logs
 	lines   [][3]string     // outcome, of what, detail
 	missing bool
 }
 
-// checkAll prints a table of everything the settings need and whether it is
+// runCheck prints a table of everything the settings need and whether it is
 // there.
-func (a *app) checkAll(ctx context.Context, c *config) int {
-	w := &wiring{app: a, config: c}
-	defer w.close()
+func runCheck(ctx context.Context, a app, c *config) int {
 	since, err := when.Time(c.Since, a.now())
 	if err != nil {
-		return a.fail(exitUsage, fmt.Errorf("since: %w", err), "ingest -h lists the settings")
+		return a.fail(exitUsage, fmt.Errorf("since: %w", err), hintSettings)
 	}
-	t := &trials{wiring: w, since: since, inside: map[string]bool{}, regions: map[string]bool{}}
-	for _, try := range []func(context.Context){t.trySources, t.tryApart, t.tryKeys, t.tryQueues, t.trySinks, t.tryState, t.tryListen} {
+	opened := &resources{}
+	defer opened.close()
+	aws := newClients(c, countNothing)
+	t := &trials{
+		config: c, aws: aws, sinks: &sinkOpener{app: a, config: c, aws: aws, opened: opened}, opened: opened,
+		since: since, now: a.now, inside: map[string]bool{}, regions: map[string]bool{},
+	}
+	for _, try := range []func(context.Context){
+		t.trySources, t.tryApart, t.tryKeys, t.tryQueues, t.trySinks, t.tryState, t.tryListen,
+	} {
 		try(ctx)
 	}
-	if err := t.print(); err != nil {
+	if err := t.print(a.stdout); err != nil {
 		return a.fail(exitIncomplete, err, "")
 	}
 	if t.missing {
@@ -74,8 +83,8 @@ func (a *app) checkAll(ctx context.Context, c *config) int {
 	return exitOK
 }
 
-func (t *trials) print() error {
-	table := tabwriter.NewWriter(t.stdout, 0, 8, 2, ' ', 0)
+func (t *trials) print(to io.Writer) error {
+	table := tabwriter.NewWriter(to, 0, 8, 2, ' ', 0)
 	for _, l := range t.lines {
 		fmt.Fprintf(table, "%s\t%s\t%s\n", l[0], report.Quote(l[1]), report.Quote(l[2]))
 	}
@@ -115,7 +124,7 @@ func kmsAction(action string) string {
 }
 
 func (t *trials) trySources(ctx context.Context) {
-	for _, name := range t.Source {
+	for _, name := range t.config.Source {
 		ctx, cancel := context.WithTimeout(ctx, trialTime)
 		t.trySource(ctx, name)
 		cancel()
@@ -124,29 +133,22 @@ func (t *trials) trySources(ctx context.Context) {
 
 func (t *trials) trySource(ctx context.Context, name string) {
 	what := "source " + name
-	s, err := t.openSource(ctx, name)
+	s, err := openSource(ctx, name, t.aws, t.opened)
 	if err != nil {
 		t.result(what, err, "", "", "")
 		return
 	}
-	t.opened = append(t.opened, s.Source)
+	t.sources = append(t.sources, s.Source)
 	keep := func(p trail.Place) bool {
-		return (len(t.Account) == 0 || slices.Contains(t.Account, p.Account)) &&
-			(p.Region == "" || len(t.Region) == 0 || slices.Contains(t.Region, p.Region))
+		return (len(t.config.Account) == 0 || slices.Contains(t.config.Account, p.Account)) &&
+			(p.Region == "" || len(t.config.Region) == 0 || slices.Contains(t.config.Region, p.Region))
 	}
-	results, regions := preflight.Source{
-		Source:  s.Source,
-		Objects: s.Objects,
-		Keep:    keep,
-		Since:   t.since,
-		Now:     t.now(),
-	}.Try(
-		ctx,
-	)
+	try := preflight.Source{Source: s.Source, Objects: s.Objects, Keep: keep, Since: t.since, Now: t.now()}
+	results, regions := try.Try(ctx)
 	for _, r := range results {
 		switch {
 		case r.Err != nil:
-			t.result(what, r.Err, r.Action, bucketARN(r.Resource, t.awsRegion()), "")
+			t.result(what, r.Err, r.Action, bucketARN(r.Resource, t.aws.region()), "")
 		case r.Missing:
 			t.add(trialMissing, what, "%s", r.Detail)
 		case r.Note:
@@ -162,14 +164,14 @@ func (t *trials) trySource(ctx context.Context, name string) {
 
 // tryApart adds a line for each output that lies in a source.
 func (t *trials) tryApart(context.Context) {
-	sources, err := source.ParseOriginals(t.OriginalBucket, t.opened)
+	sources, err := source.ParseOriginals(t.config.OriginalBucket, t.sources)
 	if err != nil {
-		sources = t.opened
-		if len(t.opened) == len(t.Source) {
+		sources = t.sources
+		if len(t.sources) == len(t.config.Source) {
 			t.add(trialMissing, "original-bucket", "%s", err)
 		}
 	}
-	for _, o := range t.outputs() {
+	for _, o := range t.config.outputs() {
 		for _, s := range sources {
 			if err := o.apartFrom(s); err != nil {
 				t.inside[o.name] = true
@@ -182,16 +184,16 @@ func (t *trials) tryApart(context.Context) {
 func (t *trials) tryKeys(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, trialTime)
 	defer cancel()
-	var c ingest.Config
-	if err := t.keys(ctx, &c); err != nil {
-		t.result("keys "+t.Keys, err, "", "", "")
+	keys, err := openKeys(ctx, t.config.Keys, t.aws)
+	if err != nil {
+		t.result("keys "+t.config.Keys, err, "", "", "")
 		return
 	}
 	if len(t.regions) == 0 {
-		t.add(trialNote, "keys "+t.Keys, "not tried: no source shows a region")
+		t.add(trialNote, "keys "+t.config.Keys, "not tried: no source shows a region")
 	}
 	for _, region := range slices.Sorted(maps.Keys(t.regions)) {
-		set, err := c.Keys.PublicKeys(ctx, region, t.now().Add(-24*time.Hour), t.now())
+		set, err := keys.PublicKeys(ctx, region, t.now().Add(-24*time.Hour), t.now())
 		n := 0
 		for _, k := range set.Keys {
 			if k.Region == region {
@@ -201,20 +203,15 @@ func (t *trials) tryKeys(ctx context.Context) {
 		if err == nil && n == 0 {
 			err = errors.New("no key for this region")
 		}
-		t.result(
-			"keys "+t.Keys+" "+region,
-			err,
-			"cloudtrail:ListPublicKeys",
-			"* in "+region,
-			fmt.Sprintf("%d of today", n),
-		)
+		what := "keys " + t.config.Keys + " " + region
+		t.result(what, err, "cloudtrail:ListPublicKeys", "* in "+region, fmt.Sprintf("%d of today", n))
 	}
 }
 
 func (t *trials) tryQueues(ctx context.Context) {
-	for _, address := range t.Queue {
+	for _, address := range t.config.Queue {
 		ctx, cancel := context.WithTimeout(ctx, trialTime)
-		q, err := t.openQueue(ctx, address)
+		q, err := openQueue(ctx, address, t.aws)
 		if err != nil {
 			t.result("queue "+address, err, "", "", "")
 		} else {
@@ -231,13 +228,8 @@ func (t *trials) tryQueues(ctx context.Context) {
 func (t *trials) tryQueue(ctx context.Context, what string, q *awsapi.Queue) {
 	a, err := q.Attributes(ctx)
 	arn := cmp.Or(a.ARN, "the queue")
-	t.result(
-		what,
-		err,
-		"sqs:GetQueueAttributes",
-		arn,
-		fmt.Sprintf("about %d waiting, %d in flight", a.Visible, a.InFlight),
-	)
+	counts := fmt.Sprintf("about %d waiting, %d in flight", a.Visible, a.InFlight)
+	t.result(what, err, "sqs:GetQueueAttributes", arn, counts)
 	if err == nil && a.MaxReceives == 0 {
 		t.add(trialNote, what, "no redrive policy: a message that nobody understands comes back until it expires")
 	}
@@ -261,12 +253,12 @@ func (t *trials) tryQueue(ctx context.Context, what string, q *awsapi.Queue) {
 }
 
 func (t *trials) trySinks(ctx context.Context) {
-	for _, name := range t.Sink {
+	for _, name := range t.config.Sink {
 		t.trySink(ctx, "sink "+redacted(name), name)
 	}
-	t.trySink(ctx, "findings "+redacted(t.Findings), t.Findings)
-	if t.DeadLetters != "" {
-		t.trySink(ctx, "dead-letters file:"+t.DeadLetters, "file:"+t.DeadLetters)
+	t.trySink(ctx, "findings "+redacted(t.config.Findings), t.config.Findings)
+	if t.config.DeadLetters != "" {
+		t.trySink(ctx, "dead-letters file:"+t.config.DeadLetters, "file:"+t.config.DeadLetters)
 	}
 }
 
@@ -276,15 +268,15 @@ func (t *trials) trySink(ctx context.Context, what, setting string) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, trialTime)
 	defer cancel()
-	k, _ := sink.KindOf(t.kinds(), setting) // the settings were checked
+	k, _ := sink.KindOf(t.sinks.kinds(), setting) // the settings were checked
 	r := k.Check(ctx, setting)
 	t.result(what, r.Err, r.Action, r.Resource, r.Detail)
 }
 
 func (t *trials) tryState(context.Context) {
-	what := "state " + t.State
-	path, ok := strings.CutPrefix(t.State, "file:")
-	if !ok {
+	what := "state " + t.config.State
+	path, isFile := stateFile(t.config.State)
+	if !isFile {
 		t.add(trialOK, what, "")
 		return
 	}
@@ -300,42 +292,18 @@ func (t *trials) tryState(context.Context) {
 }
 
 func (t *trials) tryListen(ctx context.Context) {
-	what := "listen " + t.Listen
-	if t.Listen == "" || t.Once && t.Listen == defaultListen {
+	what := "listen " + t.config.Listen
+	if !serves(t.config) {
 		return
 	}
-	s, err := ops.Listen(
-		ctx,
-		ops.Config{
-			Addr:      t.Listen,
-			WebConfig: t.WebConfig,
-			Registry:  prometheus.NewRegistry(),
-			Log:       slog.New(slog.DiscardHandler),
-		},
-	)
+	s, err := ops.Listen(ctx, ops.Config{
+		Addr: t.config.Listen, WebConfig: t.config.WebConfig,
+		Registry: prometheus.NewRegistry(), Log: slog.New(slog.DiscardHandler),
+	})
 	if err == nil {
 		ended, cancel := context.WithCancel(ctx)
 		cancel()
 		err = s.Serve(ended)
 	}
 	t.result(what, err, "", "", "free")
-}
-
-// awsRegion is the configured region, for the partition of ARNs.
-func (w *wiring) awsRegion() string {
-	if w.client == nil {
-		return ""
-	}
-	return w.client.Region()
-}
-
-func bucketARN(bucket, region string) string {
-	partition := "aws"
-	switch {
-	case strings.HasPrefix(region, "cn-"):
-		partition = "aws-cn"
-	case strings.HasPrefix(region, "us-gov-"):
-		partition = "aws-us-gov"
-	}
-	return "arn:" + partition + ":s3:::" + bucket
 }

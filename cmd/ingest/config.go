@@ -68,7 +68,7 @@ type config struct {
 // take it.
 const defaultListen = ":9090"
 
-// check tells what is wrong with the settings before anything is opened.
+// check returns what is wrong with the settings. It opens nothing.
 func (c *config) check() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -83,7 +83,7 @@ func (c *config) check() error {
 	if c.ManagementAccount != "" && !trail.ValidAccount(c.ManagementAccount) {
 		bad("management-account %q: must be 12 digits", c.ManagementAccount)
 	}
-	kinds := new(wiring).kinds()
+	kinds := new(sinkOpener).kinds()
 	for _, s := range c.Sink {
 		if !isOneOf(kinds, s, takesEvents) {
 			bad("sink %q: not %s", redacted(s), usageOf(kinds, takesEvents))
@@ -111,12 +111,8 @@ func (c *config) check() error {
 		}
 	}
 	if least := size(ingest.MinMemory(len(c.Sink))); c.Memory < least {
-		bad(
-			"memory %s: must be at least %s with %s: one large log file needs as much",
-			c.Memory,
-			least,
-			plural(len(c.Sink), "sink"),
-		)
+		bad("memory %s: must be at least %s with %s: one large log file needs as much",
+			c.Memory, least, plural(len(c.Sink), "sink"))
 	}
 	if c.Concurrency < 1 || c.Concurrency > 1024 {
 		bad("concurrency %d: not from 1 to 1024", c.Concurrency)
@@ -136,6 +132,35 @@ func (c *config) check() error {
 		}
 	}
 	return errors.Join(append(errs, c.checkQueues())...)
+}
+
+// checkQueues returns what is wrong with the settings of queues and roles.
+func (c *config) checkQueues() error {
+	var errs []error
+	for _, q := range c.Queue {
+		if !strings.HasPrefix(q, "https://") && !strings.HasPrefix(q, "http://") {
+			errs = append(errs, fmt.Errorf("queue %q: not the URL of a queue", q))
+		}
+	}
+	if c.ExternalID != "" && c.RoleARN == "" {
+		errs = append(errs, errors.New("external-id: of no use without role-arn"))
+	}
+	if c.QueueExternalID != "" && c.QueueRoleARN == "" {
+		errs = append(errs, errors.New("queue-external-id: of no use without queue-role-arn"))
+	}
+	return errors.Join(errs...)
+}
+
+// checkChains returns what is wrong with the settings that "chains" goes by.
+func (c *config) checkChains() error {
+	var errs []error
+	if path, ok := strings.CutPrefix(c.State, "file:"); !ok || path == "" {
+		errs = append(errs, fmt.Errorf("state %q: must be file:PATH, the state of the worker", c.State))
+	}
+	if kinds := new(sinkOpener).kinds(); !isOneOf(kinds, c.Findings, takesFindings) {
+		errs = append(errs, fmt.Errorf("findings %q: not %s", redacted(c.Findings), usageOf(kinds, takesFindings)))
+	}
+	return errors.Join(errs...)
 }
 
 // plural returns a number of things.

@@ -19,19 +19,30 @@ import (
 	"github.com/trailseal/trailseal/internal/sink/stream"
 )
 
+// sinkOpener opens sinks and tries them. Only the goroutine that opens what the settings name
+// may use it, but for the functions that it leaves in sinks.
+type sinkOpener struct {
+	app     app
+	config  *config
+	aws     *clients
+	opened  *resources
+	metrics *sinkMetrics // of dead letters; nil where no sink takes events
+	letters sink.Sink    // of all HTTP sinks, nil until the first is opened
+}
+
 // kinds are all kinds of sinks. Help, the check of settings, check and run go by
-// this table alone.
-func (w *wiring) kinds() []sink.Kind {
+// this table alone. For the table without its Open and Check any sinkOpener will do.
+func (o *sinkOpener) kinds() []sink.Kind {
 	const index = "opensearch+https://host/index"
 	return []sink.Kind{
-		{Scheme: "stdout", Usage: "stdout", Events: true, Findings: true, Open: w.openStdout, Check: checkNothing},
-		{Scheme: "stderr", Usage: "stderr", Findings: true, Open: w.openStderr, Check: checkNothing},
-		{Scheme: "file:", Usage: "file:PATH", Events: true, Findings: true, Open: w.openFile, Check: checkFile},
-		{Scheme: "s3://", Usage: "s3://bucket/prefix", Events: true, Open: w.openS3, Check: w.checkS3},
-		{Scheme: "https://", Usage: "https://host/path", Events: true, Open: w.openHTTP, Check: w.checkHTTP},
-		{Scheme: "http://", Events: true, Open: w.openHTTP, Check: w.checkHTTP},
-		{Scheme: "opensearch+https://", Usage: index, Events: true, Open: w.openIndex, Check: w.checkHTTP},
-		{Scheme: "opensearch+http://", Events: true, Open: w.openIndex, Check: w.checkHTTP},
+		{Scheme: "stdout", Usage: "stdout", Events: true, Findings: true, Open: o.openStdout, Check: checkNothing},
+		{Scheme: "stderr", Usage: "stderr", Findings: true, Open: o.openStderr, Check: checkNothing},
+		{Scheme: "file:", Usage: "file:PATH", Events: true, Findings: true, Open: o.openFile, Check: checkFile},
+		{Scheme: "s3://", Usage: "s3://bucket/prefix", Events: true, Open: o.openS3, Check: o.checkS3},
+		{Scheme: "https://", Usage: "https://host/path", Events: true, Open: o.openHTTP, Check: o.checkHTTP},
+		{Scheme: "http://", Events: true, Open: o.openHTTP, Check: o.checkHTTP},
+		{Scheme: "opensearch+https://", Usage: index, Events: true, Open: o.openIndex, Check: o.checkHTTP},
+		{Scheme: "opensearch+http://", Events: true, Open: o.openIndex, Check: o.checkHTTP},
 	}
 }
 
@@ -56,43 +67,44 @@ func isOneOf(kinds []sink.Kind, setting string, keep func(sink.Kind) bool) bool 
 	return ok && keep(k)
 }
 
-// openSink opens the sink of a setting. The caller closes it.
-func (w *wiring) openSink(ctx context.Context, setting string, f sink.Format) (sink.Sink, error) {
-	k, ok := sink.KindOf(w.kinds(), setting)
+// open opens the sink of a setting. The caller closes it.
+func (o *sinkOpener) open(ctx context.Context, setting string, f sink.Format) (sink.Sink, error) {
+	k, ok := sink.KindOf(o.kinds(), setting)
 	if !ok {
-		return nil, fmt.Errorf("not %s", usageOf(w.kinds(), takesEvents))
+		return nil, fmt.Errorf("not %s", usageOf(o.kinds(), takesEvents))
 	}
 	return k.Open(ctx, setting, f)
 }
 
-func (w *wiring) openStdout(_ context.Context, _ string, f sink.Format) (sink.Sink, error) {
-	return stream.New(w.stdout, f), nil
+func (o *sinkOpener) openStdout(_ context.Context, _ string, f sink.Format) (sink.Sink, error) {
+	return stream.New(o.app.stdout, f), nil
 }
 
-func (w *wiring) openStderr(_ context.Context, _ string, f sink.Format) (sink.Sink, error) {
-	return stream.New(w.stderr, f), nil
+func (o *sinkOpener) openStderr(_ context.Context, _ string, f sink.Format) (sink.Sink, error) {
+	return stream.New(o.app.stderr, f), nil
 }
 
-func (w *wiring) openFile(_ context.Context, setting string, f sink.Format) (sink.Sink, error) {
-	o := file.Options{MaxBytes: int64(w.FileMax), Every: time.Duration(w.FileEvery), Now: w.now, Format: f}
-	return opened(file.Open(filepath.Clean(strings.TrimPrefix(setting, "file:")), o))
+func (o *sinkOpener) openFile(_ context.Context, setting string, f sink.Format) (sink.Sink, error) {
+	return sinkOrError(file.Open(filepath.Clean(strings.TrimPrefix(setting, "file:")), file.Options{
+		MaxBytes: int64(o.config.FileMax), Every: time.Duration(o.config.FileEvery), Now: o.app.now, Format: f,
+	}))
 }
 
-func (w *wiring) openS3(ctx context.Context, setting string, f sink.Format) (sink.Sink, error) {
-	client, err := w.aws(ctx)
+func (o *sinkOpener) openS3(ctx context.Context, setting string, f sink.Format) (sink.Sink, error) {
+	client, err := o.aws.forSinks(ctx)
 	if err != nil {
 		return nil, err
 	}
 	bucket, prefix, _ := strings.Cut(strings.TrimPrefix(setting, "s3://"), "/")
-	zstd := w.SinkCompression == "zstd"
-	return opened(s3.New(client.S3(), s3.Options{Bucket: bucket, Prefix: prefix, Zstd: zstd, Format: f}))
+	zstd := o.config.SinkCompression == "zstd"
+	return sinkOrError(s3.New(client.S3(), s3.Options{Bucket: bucket, Prefix: prefix, Zstd: zstd, Format: f}))
 }
 
-func (w *wiring) openHTTP(_ context.Context, setting string, f sink.Format) (sink.Sink, error) {
-	return w.openEndpoint(setting, httpsink.Options{URL: setting, Format: f})
+func (o *sinkOpener) openHTTP(_ context.Context, setting string, f sink.Format) (sink.Sink, error) {
+	return o.openEndpoint(setting, httpsink.Options{URL: setting, Format: f})
 }
 
-func (w *wiring) openIndex(_ context.Context, setting string, f sink.Format) (sink.Sink, error) {
+func (o *sinkOpener) openIndex(_ context.Context, setting string, f sink.Format) (sink.Sink, error) {
 	u, err := url.Parse(strings.TrimPrefix(setting, "opensearch+"))
 	if err != nil {
 		return nil, errors.New("not a URL")
@@ -102,37 +114,51 @@ func (w *wiring) openIndex(_ context.Context, setting string, f sink.Format) (si
 		return nil, errors.New("names no index: opensearch+https://host/index")
 	}
 	u.Path = "/"
-	return w.openEndpoint(setting, httpsink.Options{URL: u.String(), Index: index, Format: f})
+	return o.openEndpoint(setting, httpsink.Options{URL: u.String(), Index: index, Format: f})
 }
 
-func (w *wiring) openEndpoint(setting string, o httpsink.Options) (sink.Sink, error) {
-	o.Header, o.Gzip, o.Log = http.Header{}, w.SinkCompression != "none", w.logger(w.config)
-	for _, h := range w.SinkHeader {
+func (o *sinkOpener) openEndpoint(setting string, to httpsink.Options) (sink.Sink, error) {
+	to.Header, to.Gzip, to.Log = http.Header{}, o.config.SinkCompression != "none", o.app.logger(o.config)
+	for _, h := range o.config.SinkHeader {
 		name, value, ok := strings.Cut(h, ":")
 		if !ok {
 			return nil, errors.New("sink-header: not NAME: VALUE")
 		}
-		o.Header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+		to.Header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
 	}
-	if w.DeadLetters != "" {
-		letters, err := w.deadLetters()
+	if o.config.DeadLetters != "" {
+		letters, err := o.deadLetters()
 		if err != nil {
 			return nil, fmt.Errorf("dead letters: %w", err)
 		}
-		label := w.labelOf(setting)
-		o.DeadLetter = func(ctx context.Context, line []byte, id, reason string) error {
+		refused := o.metrics.refused.WithLabelValues(labelOf(o.kinds(), o.config.Sink, setting))
+		to.DeadLetter = func(ctx context.Context, line []byte, id, reason string) error {
 			err := emitLine(ctx, letters, httpsink.Letter(line, id, reason), id)
 			if err == nil {
-				w.sinkMetrics.refused.WithLabelValues(label).Inc()
+				refused.Inc()
 			}
 			return err
 		}
 	}
-	return opened(httpsink.New(o))
+	return sinkOrError(httpsink.New(to))
 }
 
-// opened makes a sink of what a package returned: none with an error.
-func opened[S sink.Sink](s S, err error) (sink.Sink, error) {
+// deadLetters returns the file of dead letters, which the HTTP sinks share.
+func (o *sinkOpener) deadLetters() (sink.Sink, error) {
+	if o.letters == nil {
+		f, err := file.Open(filepath.Clean(o.config.DeadLetters), file.Options{Now: o.app.now, Format: sink.Raw})
+		if err != nil {
+			return nil, err
+		}
+		o.letters = f
+		o.opened.addFile(f)
+		o.opened.add(f)
+	}
+	return o.letters, nil
+}
+
+// sinkOrError returns a nil sink with an error. A nil pointer in a sink would not be nil.
+func sinkOrError[S sink.Sink](s S, err error) (sink.Sink, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -146,8 +172,7 @@ func checkFile(_ context.Context, setting string) sink.Trial {
 	return sink.Trial{Err: tryFile(strings.TrimPrefix(setting, "file:")), Detail: "writable"}
 }
 
-// tryFile finds out whether a file can be written beside others, and is there
-// only if it was.
+// tryFile returns why a file cannot be written, nil if it can. It creates no file that stays.
 func tryFile(path string) error {
 	if path == "" {
 		return errors.New("no path")
@@ -173,25 +198,25 @@ func tryFile(path string) error {
 // sink. It stays, and the next check writes over it.
 const checkName = "trailseal-check.txt"
 
-func (w *wiring) checkS3(ctx context.Context, setting string) sink.Trial {
+func (o *sinkOpener) checkS3(ctx context.Context, setting string) sink.Trial {
 	bucket, prefix, _ := strings.Cut(strings.TrimPrefix(setting, "s3://"), "/")
 	if prefix = strings.Trim(prefix, "/"); prefix != "" {
 		prefix += "/"
 	}
-	client, err := w.aws(ctx)
+	client, err := o.aws.forSinks(ctx)
 	if err == nil {
 		text := []byte("ingest check could write here; this object can be removed\n")
 		err = client.S3().Put(ctx, bucket, prefix+checkName, text, "text/plain", "")
 	}
 	return sink.Trial{
-		Err: err, Action: "s3:PutObject", Resource: bucketARN(bucket, w.awsRegion()) + "/" + prefix + "*",
+		Err: err, Action: "s3:PutObject", Resource: bucketARN(bucket, o.aws.region()) + "/" + prefix + "*",
 		Detail: "wrote s3://" + bucket + "/" + prefix + checkName,
 	}
 }
 
-// checkHTTP asks for the head of the URL: whatever is answered, somebody is
-// there, unless it is a refusal.
-func (w *wiring) checkHTTP(ctx context.Context, setting string) sink.Trial {
+// checkHTTP sends a HEAD request to the URL. Every answer will do, unless it is a refusal or
+// an error of the server.
+func (o *sinkOpener) checkHTTP(ctx context.Context, setting string) sink.Trial {
 	address := strings.TrimPrefix(setting, "opensearch+")
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
@@ -201,7 +226,7 @@ func (w *wiring) checkHTTP(ctx context.Context, setting string) sink.Trial {
 	if err != nil {
 		return sink.Trial{Err: errors.New("not a URL")}
 	}
-	for _, h := range w.SinkHeader {
+	for _, h := range o.config.SinkHeader {
 		name, value, _ := strings.Cut(h, ":")
 		r.Header.Set(strings.TrimSpace(name), strings.TrimSpace(value))
 	}

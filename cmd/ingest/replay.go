@@ -19,55 +19,55 @@ type replayCommand struct {
 	EndTime   string `env:"-"`
 }
 
-// span returns the time that is asked for.
-func (r replayCommand) span(now time.Time) (start, end time.Time, err error) {
+// span returns the span of time that is asked for.
+func (r replayCommand) span(now time.Time) (s span, err error) {
 	if r.StartTime == "" || r.EndTime == "" {
-		return start, end, errors.New("start-time, end-time: must both be given")
+		return s, errors.New("start-time, end-time: must both be given")
 	}
-	if start, err = when.Time(r.StartTime, now); err != nil {
-		return start, end, fmt.Errorf("start-time: %w", err)
+	if s.start, err = when.Time(r.StartTime, now); err != nil {
+		return s, fmt.Errorf("start-time: %w", err)
 	}
-	if end, err = when.Time(r.EndTime, now); err != nil {
-		return start, end, fmt.Errorf("end-time: %w", err)
+	if s.end, err = when.Time(r.EndTime, now); err != nil {
+		return s, fmt.Errorf("end-time: %w", err)
 	}
 	text := func(t time.Time) string { return t.Format(time.RFC3339) }
 	switch {
-	case !start.Before(end):
-		return start, end, fmt.Errorf("end-time %s: must be after start-time %s", text(end), text(start))
-	case start.After(now):
-		return start, end, fmt.Errorf("start-time %s: must not be after now", text(start))
+	case !s.start.Before(s.end):
+		return s, fmt.Errorf("end-time %s: must be after start-time %s", text(s.end), text(s.start))
+	case s.start.After(now):
+		return s, fmt.Errorf("start-time %s: must not be after now", text(s.start))
 	}
-	return start, end, nil
+	return s, nil
 }
+
+// span is a span of time. That of a run that is not a replay is zero.
+type span struct{ start, end time.Time }
+
+func (s span) isZero() bool { return s == span{} }
+
+// worker returns Since and Until of the worker. A digest that ends at start is of the hour
+// before.
+func (s span) worker() (since, until time.Time) { return s.start.Add(1), s.end }
 
 // forReplay returns the settings of a run beside the worker: it ends by itself, and touches
 // neither the worker's state nor its queues nor its address.
-func (c config) forReplay() config {
+func forReplay(c config) config {
 	c.Once, c.State, c.Queue, c.Listen = true, "memory", nil, ""
 	return c
 }
 
-// replay emits the events of the proven digests of a time again.
-func (a *app) replay(ctx context.Context, c *config, r replayCommand) int {
-	start, end, err := r.span(a.now())
+// runReplay emits the events of the proven digests of a span of time again.
+func runReplay(ctx context.Context, a app, c *config, r replayCommand) int {
+	asked, err := r.span(a.now())
 	if err != nil {
-		return a.fail(exitUsage, err, "ingest -h lists the settings")
+		return a.fail(exitUsage, err, hintSettings)
 	}
-	w := &wiring{app: a, config: c}
-	defer w.close()
-	return a.work(ctx, w, func(ctx context.Context) (ingest.Config, error) {
-		settings, err := w.worker(ctx)
-		settings.Since, settings.Until = start.Add(1), end // a digest that ends at start is of the hour before
-		return settings, err
-	})
+	return runWorker(ctx, a, c, asked)
 }
 
-// replayed returns why the asked time was not proven to its end, nil if it was or if the
-// run was not a replay.
+// replayed returns why the time that a replay asked for was not proven to its end, nil if it
+// was.
 func replayed(s ingest.Status, c ingest.Config, log *slog.Logger) error {
-	if c.Until.IsZero() {
-		return nil
-	}
 	due := c.Until
 	if latest := c.Now().Add(-c.Grace - time.Hour); latest.Before(due) {
 		due = latest

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -14,56 +13,42 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trailseal/trailseal/internal/failure"
-	"github.com/trailseal/trailseal/internal/ingest"
+	"github.com/trailseal/trailseal/internal/findings"
 	"github.com/trailseal/trailseal/internal/sink"
-	"github.com/trailseal/trailseal/internal/sink/file"
 	"github.com/trailseal/trailseal/pkg/finding"
 )
 
-// sinks opens the sinks; an event counts when all have it.
-func (w *wiring) sinks(ctx context.Context, c *ingest.Config) error {
+// openSinks opens the sinks of events as one: an event counts when all have it.
+func openSinks(ctx context.Context, o *sinkOpener, log *slog.Logger) (*sink.Set, error) {
 	format := sink.Trailseal
-	if w.Format == "raw" {
+	if o.config.Format == "raw" {
 		format = sink.Raw
 	}
-	w.sinkMetrics = newSinkMetrics()
+	kinds := o.kinds()
 	var members []sink.Member
-	for _, setting := range w.Sink {
-		s, err := w.openSink(ctx, setting, format)
+	for _, setting := range o.config.Sink {
+		s, err := o.open(ctx, setting, format)
 		if err != nil {
-			return fmt.Errorf("sink %s: %w", redacted(setting), err)
+			return nil, fmt.Errorf("sink %s: %w", redacted(setting), err)
 		}
-		w.noteReopener(s)
-		members = append(
-			members,
-			sink.Member{Name: redacted(setting), Sink: w.sinkMetrics.timed(s, w.labelOf(setting))},
-		)
+		o.opened.addFile(s)
+		label := labelOf(kinds, o.config.Sink, setting)
+		members = append(members, sink.Member{Name: redacted(setting), Sink: o.metrics.timed(s, label)})
 	}
-	all, err := sink.NewSet(retrySink(c.Log, w.sinkMetrics.retries), members...)
+	all, err := sink.NewSet(retrySink(log, o.metrics.retries), members...)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	w.closers = append(w.closers, all)
-	w.sinkMetrics.set = all
-	w.registerer().MustRegister(w.sinkMetrics)
-	c.Sink, c.Sinks = all, len(members)
-	return nil
-}
-
-// noteReopener remembers a sink that SIGHUP concerns.
-func (w *wiring) noteReopener(s sink.Sink) {
-	if r, ok := s.(reopener); ok {
-		w.reopeners = append(w.reopeners, r)
-	}
+	o.opened.add(all)
+	return all, nil
 }
 
 // labelOf returns the label of a sink in metrics: its scheme and, from the
 // second sink of a scheme on, a number. So each sink has its own series.
-func (w *wiring) labelOf(setting string) string {
-	kinds := w.kinds()
+func labelOf(kinds []sink.Kind, settings []string, setting string) string {
 	k, _ := sink.KindOf(kinds, setting)
 	n := 1
-	for _, other := range w.Sink {
+	for _, other := range settings {
 		if other == setting {
 			break
 		}
@@ -91,40 +76,6 @@ func retrySink(log *slog.Logger, retries prometheus.Counter) sink.Retry {
 	}
 }
 
-// sinksReady returns why a sink takes no events, nil if all do.
-func (w *wiring) sinksReady(context.Context) error { return w.sinkMetrics.set.Err() }
-
-// status is the snapshot of the program.
-type status struct {
-	ingest.Status
-	SinkError string       `json:"sink_error,omitempty"`
-	Sinks     []sinkStatus `json:"sinks"`
-}
-
-// sinkStatus is the snapshot of one sink.
-type sinkStatus struct {
-	Name         string    `json:"name"`
-	Flushed      int64     `json:"events"` // that it has made durable, repeats included
-	Retries      int64     `json:"retries"`
-	FailingSince time.Time `json:"failing_since,omitzero"`
-	Error        string    `json:"error,omitempty"`
-}
-
-func (w *wiring) status(worker *ingest.Worker) status {
-	s := status{Status: worker.Status()}
-	if err := w.sinkMetrics.set.Err(); err != nil {
-		s.SinkError = err.Error()
-	}
-	for _, m := range w.sinkMetrics.set.Members() {
-		one := sinkStatus{Name: m.Name, Flushed: m.Flushed, Retries: m.Retries, FailingSince: m.Since}
-		if m.Err != nil {
-			one.Error = m.Err.Error()
-		}
-		s.Sinks = append(s.Sinks, one)
-	}
-	return s
-}
-
 // emitLine makes a line durable in a sink that writes records as they are.
 func emitLine(ctx context.Context, s sink.Sink, line []byte, id string) error {
 	if err := s.Emit(ctx, sink.Batch{Events: []sink.Event{{Record: line, ID: id}}}); err != nil {
@@ -133,34 +84,18 @@ func emitLine(ctx context.Context, s sink.Sink, line []byte, id string) error {
 	return s.Flush(ctx)
 }
 
-// deadLetters opens the file of dead letters, which the HTTP sinks share.
-func (w *wiring) deadLetters() (sink.Sink, error) {
-	if w.letters == nil {
-		f, err := file.Open(filepath.Clean(w.DeadLetters), file.Options{Now: w.now, Format: sink.Raw})
-		if err != nil {
-			return nil, err
-		}
-		w.letters = f
-		w.noteReopener(f)
-		w.closers = append(w.closers, f)
-	}
-	return w.letters, nil
-}
-
-// findings opens the place where findings go.
-func (w *wiring) findings(ctx context.Context, c *ingest.Config) error {
-	s, err := w.openSink(ctx, w.Findings, sink.Raw)
+// openFindings opens the place where findings go.
+func openFindings(ctx context.Context, o *sinkOpener, log *slog.Logger) (findings.Sink, error) {
+	s, err := o.open(ctx, o.config.Findings, sink.Raw)
 	if err != nil {
-		return fmt.Errorf("findings %s: %w", redacted(w.Findings), err)
+		return nil, fmt.Errorf("findings %s: %w", redacted(o.config.Findings), err)
 	}
-	w.closers = append(w.closers, s)
-	w.noteReopener(s)
-	log := c.Log
-	if w.Findings == "stderr" {
+	o.opened.add(s)
+	o.opened.addFile(s)
+	if o.config.Findings == "stderr" {
 		log = slog.New(slog.DiscardHandler)
 	}
-	c.Findings = findingLines{s, log}
-	return nil
+	return findingLines{s, log}, nil
 }
 
 // findingLines writes findings as lines of JSON into a sink, and into the log
@@ -170,23 +105,10 @@ type findingLines struct {
 	log  *slog.Logger
 }
 
-// Find implements ingest.FindingSink.
+// Find implements findings.Sink.
 func (l findingLines) Find(ctx context.Context, f finding.Finding) error {
-	l.log.Warn(
-		"finding",
-		"class",
-		f.Class,
-		"account",
-		f.Account,
-		"region",
-		f.Region,
-		"trail",
-		f.Trail,
-		"key",
-		f.Key,
-		"detail",
-		f.Detail,
-	)
+	l.log.Warn("finding", "class", f.Class, "account", f.Account, "region", f.Region, "trail", f.Trail,
+		"key", f.Key, "detail", f.Detail)
 	b, err := json.Marshal(f)
 	if err != nil {
 		return fmt.Errorf("finding: %w", err)
@@ -206,25 +128,15 @@ type sinkMetrics struct {
 }
 
 var (
-	sinkEvents = prometheus.NewDesc(
-		"events_total",
-		"Events that a sink has made durable, repeats included.",
-		[]string{"sink"},
-		nil,
-	)
-	sinkErrors = prometheus.NewDesc(
-		"sink_errors_total",
-		"Calls that a sink failed; each is tried again.",
-		[]string{"sink"},
-		nil,
-	)
-	sinkOldest = prometheus.NewDesc(
-		"sink_oldest_seconds",
-		"How long the oldest batch waits for a sink to take it or make it durable, 0 without one.",
-		[]string{"sink"},
-		nil,
-	)
+	sinkEvents = sinkDesc("events_total", "Events that a sink has made durable, repeats included.")
+	sinkErrors = sinkDesc("sink_errors_total", "Calls that a sink failed; each is tried again.")
+	sinkOldest = sinkDesc("sink_oldest_seconds",
+		"How long the oldest batch waits for a sink to take it or make it durable, 0 without one.")
 )
+
+func sinkDesc(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, []string{"sink"}, nil)
+}
 
 func newSinkMetrics() *sinkMetrics {
 	return &sinkMetrics{

@@ -95,10 +95,13 @@ func TestRetrySink(t *testing.T) {
 func TestRefusedEvents(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) }))
 	defer srv.Close()
-	w := &wiring{app: &app{now: time.Now}, config: &config{DeadLetters: filepath.Join(t.TempDir(), "letters")}}
-	defer w.close()
-	w.sinkMetrics = newSinkMetrics()
-	s, err := w.openSink(t.Context(), srv.URL, sink.Trailseal)
+	opened, m := &resources{}, newSinkMetrics()
+	defer opened.close()
+	o := &sinkOpener{
+		app: app{now: time.Now}, config: &config{DeadLetters: filepath.Join(t.TempDir(), "letters")},
+		opened: opened, metrics: m,
+	}
+	s, err := o.open(t.Context(), srv.URL, sink.Trailseal)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,17 +109,19 @@ func TestRefusedEvents(t *testing.T) {
 	if err := s.Emit(t.Context(), sinktest.Batch(1, 2)); err != nil {
 		t.Fatal(err)
 	}
-	if n := testutil.ToFloat64(w.sinkMetrics.refused.WithLabelValues("http")); n != 2 {
+	if n := testutil.ToFloat64(m.refused.WithLabelValues("http")); n != 2 {
 		t.Errorf("%v events refused", n)
 	}
 }
 
 // Each sink has its own series, with few labels that hold nothing of a setting.
 func TestLabels(t *testing.T) {
-	w := &wiring{config: &config{Sink: []string{"file:a", "s3://b", "file:c", "https://h/1", "https://h/2", "opensearch+https://h/i", "file:d"}}}
+	settings := []string{
+		"file:a", "s3://b", "file:c", "https://h/1", "https://h/2", "opensearch+https://h/i", "file:d",
+	}
 	var got []string
-	for _, s := range w.Sink {
-		got = append(got, w.labelOf(s))
+	for _, s := range settings {
+		got = append(got, labelOf(new(sinkOpener).kinds(), settings, s))
 	}
 	want := []string{"file", "s3", "file-2", "https", "https-2", "opensearch+https", "file-3"}
 	if !slices.Equal(got, want) {
@@ -126,7 +131,7 @@ func TestLabels(t *testing.T) {
 
 // The table of kinds says which settings there are and what they may be used for.
 func TestKinds(t *testing.T) {
-	kinds := new(wiring).kinds()
+	kinds := new(sinkOpener).kinds()
 	for _, tt := range []struct {
 		setting, label   string
 		events, findings bool

@@ -7,7 +7,7 @@ import (
 
 // usage returns what -h prints.
 func usage() string {
-	kinds := new(wiring).kinds()
+	kinds := new(sinkOpener).kinds()
 	return strings.NewReplacer(
 		"{sinks}", column(usageOf(kinds, takesEvents), usageWidth),
 		"{findings}", column(usageOf(kinds, takesFindings), usageWidth),

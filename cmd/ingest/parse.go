@@ -12,6 +12,61 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
+// commands is the command line: the settings and the commands.
+type commands struct {
+	Settings config        `embed:""`
+	Run      struct{}      `cmd:"" default:"1"`
+	Check    struct{}      `cmd:"" name:"check"`
+	Chains   chainsCommand `cmd:""`
+	Replay   replayCommand `cmd:""`
+	Health   struct{}      `cmd:"" name:"health"`
+	Show     struct{}      `cmd:"" name:"config"`
+	Ver      struct{}      `cmd:"" name:"version"`
+}
+
+// parse reads the settings: flags before environment before file.
+func parse(args []string) (c *commands, k *kong.Kong, command string, err error) {
+	c = &commands{}
+	options := []kong.Option{
+		kong.Name("ingest"), kong.NoDefaultHelp(), kong.Writers(io.Discard, io.Discard),
+		kong.Exit(func(int) {}), kong.DefaultEnvars("TRAILSEAL"),
+	}
+	if k, err = kong.New(c, options...); err != nil {
+		return nil, nil, "", err
+	}
+	known := map[string]bool{}
+	for _, f := range k.Model.Flags {
+		known[f.Name] = f.Name != "config"
+	}
+	if name := configFile(args); name != "" {
+		file, err := readYAML(name, known)
+		if err != nil {
+			return nil, nil, "", fmt.Errorf("settings: %w", err)
+		}
+		if k, err = kong.New(c, append(options, kong.Resolvers(file))...); err != nil {
+			return nil, nil, "", err
+		}
+	}
+	parsed, err := k.Parse(args)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	return c, k, parsed.Command(), nil
+}
+
+// configFile finds --config before the rest is parsed.
+func configFile(args []string) string {
+	for i, a := range args {
+		if v, ok := strings.CutPrefix(a, "--config="); ok {
+			return v
+		}
+		if a == "--config" && i+1 < len(args) {
+			return args[i+1]
+		}
+	}
+	return os.Getenv("TRAILSEAL_CONFIG")
+}
+
 // yamlFile is a settings file. It resolves flags that are set neither on the
 // command line nor in the environment.
 type yamlFile struct {

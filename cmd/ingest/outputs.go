@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -47,12 +46,12 @@ func (c *config) outputs() (all []output) {
 	return all
 }
 
-// apart returns an error where the program would write into a source: what it writes
-// could be found there as evidence.
-func (w *wiring) apart(_ context.Context, c *ingest.Config) error {
+// lieApart returns an error where an output lies in a source: what the program writes could
+// be found there as evidence.
+func lieApart(outputs []output, sources []ingest.Source) error {
 	var errs []error
-	for _, o := range w.outputs() {
-		for _, s := range c.Sources {
+	for _, o := range outputs {
+		for _, s := range sources {
 			if err := o.apartFrom(s.Source); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", o.name, err))
 			}
@@ -74,10 +73,7 @@ func (o output) apartFrom(s source.Source) error {
 		}
 	case !s.IsCopy() && o.bucket != "" && (o.bucket == s.Bucket || o.bucket == s.Original):
 		if strings.HasPrefix(o.prefix, s.Prefix) || strings.HasPrefix(s.Prefix, o.prefix) {
-			return fmt.Errorf(
-				"lies in the source %s, or the source in it: name another bucket or another prefix",
-				s.Name,
-			)
+			return fmt.Errorf("lies in the source %s, or the source in it: name another bucket or another prefix", s.Name)
 		}
 	}
 	return nil
