@@ -1,6 +1,6 @@
 // Package archtest holds the rules of docs/DESIGN.md that a compiler does not
-// check: who may import whom, where the process may be touched, how large a
-// file may grow. It reads source and the go command's answers; it is run by its
+// check: who may import whom, where the process may be touched, what a struct
+// may embed, how large a file or a type may grow. It reads source and the go command's answers; it is run by its
 // own tests and is part of no program.
 package archtest
 

@@ -28,3 +28,9 @@ func Sum() (n int) {
 	}
 	return n
 }
+
+// Config may be a field, and not embedded.
+type Config struct{ N int }
+
+// Value may be embedded by other packages.
+type Value struct{ N int }

@@ -1,0 +1,5 @@
+package structs
+
+func (near) n() {}
+
+func (*spread) b() {}
