@@ -4,7 +4,7 @@ package archtest
 // only shrinks: where a type has fewer methods, its number follows, and where it breaks no
 // rule any more, its line goes.
 var exceptions = map[string]string{
-	// Values of plain data: what they embed says where or of what they are.
+	// Values of plain data: a value is what it embeds, and more.
 	"internal/follow.Candidate embeds Known":            "a value: a known digest, read and judged",
 	"pkg/chain.Step embeds Ref":                         "a value: a name of a digest, read and judged",
 	"pkg/finding.Finding embeds Subject":                "a value of the output: the members of Subject are its own",
@@ -30,8 +30,8 @@ var exceptions = map[string]string{
 
 	// To be taken apart.
 	"internal/awsapi.Client has methods in 4 files, more than 3":     "one method makes the client of one service",
-	"internal/awsapi.S3 has methods in 4 files, more than 3":         "one file each for objects, lists, regions and access points",
-	"internal/dir.tree has methods in 5 files, more than 3":          "of these, entries_unix.go and entries_other.go are never built together",
+	"internal/awsapi.S3 has methods in 4 files, more than 3":         "one file for each noun",
+	"internal/dir.tree has methods in 5 files, more than 3":          "two of them are of other systems",
 	"internal/discover.Finder has 17 methods, more than 15":          "to be taken apart",
 	"internal/discover.Finder has methods in 5 files, more than 3":   "to be taken apart",
 	"internal/fetch.Fetcher has 19 methods, more than 15":            "to be taken apart",
@@ -44,21 +44,21 @@ var exceptions = map[string]string{
 	"internal/pipeline.Pipeline has methods in 4 files, more than 3": "to be taken apart",
 	"internal/queue.Queue has 16 methods, more than 15":              "to be taken apart",
 	"internal/queue.Queue has methods in 5 files, more than 3":       "to be taken apart",
-	"internal/report.Report has methods in 4 files, more than 3":     "conclude.go, lists.go, and one file for each form",
+	"internal/report.Report has methods in 4 files, more than 3":     "one file for each form",
 	"internal/validatelogs.chain embeds walk":                        "to be a named field",
 	"internal/verify.run has 50 methods, more than 15":               "to be taken apart",
 	"internal/verify.run has methods in 11 files, more than 3":       "to be taken apart",
-	"internal/verify.run keeps a context":                            "of log checks, which outlive the walks: to be an argument",
+	"internal/verify.run keeps a context":                            "of log checks: to be an argument",
 	"internal/verify.walk has 37 methods, more than 15":              "to be taken apart",
 	"internal/verify.walk has methods in 5 files, more than 3":       "to be taken apart",
 
 	// Test support: what a test asks of a fake, in one place.
 	"internal/sink/sinktest.suite has 17 methods, more than 15":    "one method for each subtest",
-	"internal/testaws.Queue has 21 methods, more than 15":          "a fake queue: its API, and what tests do with it",
-	"internal/testaws.Server has 27 methods, more than 15":         "a fake AWS: one method for each operation",
-	"internal/testaws.Server has methods in 8 files, more than 3":  "a fake AWS: one file for each service",
-	"internal/testtrail.Chain has 27 methods, more than 15":        "the chain of a test: what it delivers, and how it fails to",
-	"internal/testtrail.Chain has methods in 4 files, more than 3": "the chain of a test: what it delivers, and how it fails to",
+	"internal/testaws.Queue has 21 methods, more than 15":          "a fake queue, and what tests do with it",
+	"internal/testaws.Server has 27 methods, more than 15":         "one method for each operation",
+	"internal/testaws.Server has methods in 8 files, more than 3":  "one file for each service",
+	"internal/testtrail.Chain has 27 methods, more than 15":        "the chain of a test, and its faults",
+	"internal/testtrail.Chain has methods in 4 files, more than 3": "the chain of a test, and its faults",
 	"internal/testtrail.Store has 20 methods, more than 15":        "the buckets of a test",
 	"internal/testtrail.Trail embeds Options":                      "to be a named field",
 	"internal/testtrail.World embeds Store":                        "tests change the world's objects directly",
