@@ -12,8 +12,8 @@ import (
 	"github.com/trailseal/trailseal/internal/queue"
 )
 
-// clients are the AWS clients, one for each role. A client is loaded when it is first asked
-// for. Only the goroutine that opens what the settings name may use clients.
+// clients are the AWS clients, one for each role. Each is loaded when it is first asked for.
+// One goroutine may use clients.
 type clients struct {
 	config *config
 	count  func(service, operation, code string) // of each attempt of a request

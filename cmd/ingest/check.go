@@ -38,8 +38,8 @@ const (
 // trialTime is the most that one trial takes.
 const trialTime = time.Minute
 
-// trials tries what the settings need, one thing after the other, and keeps the results. It
-// changes nothing but for one object below the prefix of an S3 sink.
+// trials tries what the settings need and keeps the results. It changes nothing but for one
+// object below the prefix of an S3 sink.
 type trials struct {
 	config *config
 	aws    *clients
@@ -48,11 +48,8 @@ type trials struct {
 	since  time.Time
 	now    func() time.Time
 
-	sources []source.Source // those that could be opened
-	inside  map[string]bool // outputs that lie in a source, by their names
-	regions map[string]bool // for which the sources hold digests or logs
-	lines   [][3]string     // outcome, of what, detail
-	missing bool
+	lines   [][3]string // outcome, of what, detail
+	missing bool        // a line says so
 }
 
 // runCheck prints a table of everything the settings need and whether it is
@@ -65,15 +62,15 @@ func runCheck(ctx context.Context, a app, c *config) int {
 	opened := &resources{}
 	defer opened.close()
 	aws := newClients(c, countNothing)
-	t := &trials{
-		config: c, aws: aws, sinks: &sinkOpener{app: a, config: c, aws: aws, opened: opened}, opened: opened,
-		since: since, now: a.now, inside: map[string]bool{}, regions: map[string]bool{},
-	}
-	for _, try := range []func(context.Context){
-		t.trySources, t.tryApart, t.tryKeys, t.tryQueues, t.trySinks, t.tryState, t.tryListen,
-	} {
-		try(ctx)
-	}
+	sinks := &sinkOpener{app: a, config: c, aws: aws, opened: opened}
+	t := &trials{config: c, aws: aws, sinks: sinks, opened: opened, since: since, now: a.now}
+	sources, regions := t.trySources(ctx)
+	inside := t.tryApart(sources)
+	t.tryKeys(ctx, regions)
+	t.tryQueues(ctx)
+	t.trySinks(ctx, inside)
+	t.tryState()
+	t.tryListen(ctx)
 	if err := t.print(a.stdout); err != nil {
 		return a.fail(exitIncomplete, err, "")
 	}
@@ -97,7 +94,7 @@ func (t *trials) add(outcome, what, format string, args ...any) {
 }
 
 // result adds the line of a trial that needs an action on a resource.
-func (t *trials) result(what string, err error, action, resource, done string) bool {
+func (t *trials) result(what string, err error, action, resource, done string) {
 	switch {
 	case err == nil:
 		t.add(trialOK, what, "%s", done)
@@ -112,7 +109,6 @@ func (t *trials) result(what string, err error, action, resource, done string) b
 	default:
 		t.add(trialMissing, what, "%s", err)
 	}
-	return err == nil
 }
 
 // kmsAction is what an action on encrypted data needs of the key.
@@ -123,22 +119,31 @@ func kmsAction(action string) string {
 	return "kms:Decrypt"
 }
 
-func (t *trials) trySources(ctx context.Context) {
+// trySources returns the sources that could be opened, and the regions for which they hold
+// digests or log files.
+func (t *trials) trySources(ctx context.Context) (sources []source.Source, regions map[string]bool) {
+	regions = map[string]bool{}
 	for _, name := range t.config.Source {
 		ctx, cancel := context.WithTimeout(ctx, trialTime)
-		t.trySource(ctx, name)
+		s, found, ok := t.trySource(ctx, name)
 		cancel()
+		if ok {
+			sources = append(sources, s)
+		}
+		for _, region := range found {
+			regions[region] = true
+		}
 	}
+	return sources, regions
 }
 
-func (t *trials) trySource(ctx context.Context, name string) {
+func (t *trials) trySource(ctx context.Context, name string) (opened source.Source, regions []string, ok bool) {
 	what := "source " + name
 	s, err := openSource(ctx, name, t.aws, t.opened)
 	if err != nil {
 		t.result(what, err, "", "", "")
-		return
+		return opened, nil, false
 	}
-	t.sources = append(t.sources, s.Source)
 	keep := func(p trail.Place) bool {
 		return (len(t.config.Account) == 0 || slices.Contains(t.config.Account, p.Account)) &&
 			(p.Region == "" || len(t.config.Region) == 0 || slices.Contains(t.config.Region, p.Region))
@@ -157,31 +162,31 @@ func (t *trials) trySource(ctx context.Context, name string) {
 			t.add(trialOK, what, "%s", r.Detail)
 		}
 	}
-	for _, region := range regions {
-		t.regions[region] = true
-	}
+	return s.Source, regions, true
 }
 
-// tryApart adds a line for each output that lies in a source.
-func (t *trials) tryApart(context.Context) {
-	sources, err := source.ParseOriginals(t.config.OriginalBucket, t.sources)
+// tryApart adds a line for each output that lies in a source. It returns their names.
+func (t *trials) tryApart(opened []source.Source) (inside map[string]bool) {
+	sources, err := source.ParseOriginals(t.config.OriginalBucket, opened)
 	if err != nil {
-		sources = t.sources
-		if len(t.sources) == len(t.config.Source) {
+		sources = opened
+		if len(opened) == len(t.config.Source) {
 			t.add(trialMissing, "original-bucket", "%s", err)
 		}
 	}
+	inside = map[string]bool{}
 	for _, o := range t.config.outputs() {
 		for _, s := range sources {
 			if err := o.apartFrom(s); err != nil {
-				t.inside[o.name] = true
+				inside[o.name] = true
 				t.add(trialMissing, o.name, "%s", err)
 			}
 		}
 	}
+	return inside
 }
 
-func (t *trials) tryKeys(ctx context.Context) {
+func (t *trials) tryKeys(ctx context.Context, regions map[string]bool) {
 	ctx, cancel := context.WithTimeout(ctx, trialTime)
 	defer cancel()
 	keys, err := openKeys(ctx, t.config.Keys, t.aws)
@@ -189,10 +194,10 @@ func (t *trials) tryKeys(ctx context.Context) {
 		t.result("keys "+t.config.Keys, err, "", "", "")
 		return
 	}
-	if len(t.regions) == 0 {
+	if len(regions) == 0 {
 		t.add(trialNote, "keys "+t.config.Keys, "not tried: no source shows a region")
 	}
-	for _, region := range slices.Sorted(maps.Keys(t.regions)) {
+	for _, region := range slices.Sorted(maps.Keys(regions)) {
 		set, err := keys.PublicKeys(ctx, region, t.now().Add(-24*time.Hour), t.now())
 		n := 0
 		for _, k := range set.Keys {
@@ -252,28 +257,28 @@ func (t *trials) tryQueue(ctx context.Context, what string, q *awsapi.Queue) {
 	}
 }
 
-func (t *trials) trySinks(ctx context.Context) {
+// trySinks tries what events and findings are written to, but for what lies inside a source.
+func (t *trials) trySinks(ctx context.Context, inside map[string]bool) {
+	try := func(what, setting string) {
+		if inside[what] {
+			return // a trial would write there
+		}
+		ctx, cancel := context.WithTimeout(ctx, trialTime)
+		defer cancel()
+		k, _ := sink.KindOf(t.sinks.kinds(), setting) // the settings were checked
+		r := k.Check(ctx, setting)
+		t.result(what, r.Err, r.Action, r.Resource, r.Detail)
+	}
 	for _, name := range t.config.Sink {
-		t.trySink(ctx, "sink "+redacted(name), name)
+		try("sink "+redacted(name), name)
 	}
-	t.trySink(ctx, "findings "+redacted(t.config.Findings), t.config.Findings)
+	try("findings "+redacted(t.config.Findings), t.config.Findings)
 	if t.config.DeadLetters != "" {
-		t.trySink(ctx, "dead-letters file:"+t.config.DeadLetters, "file:"+t.config.DeadLetters)
+		try("dead-letters file:"+t.config.DeadLetters, "file:"+t.config.DeadLetters)
 	}
 }
 
-func (t *trials) trySink(ctx context.Context, what, setting string) {
-	if t.inside[what] {
-		return // a trial would write there
-	}
-	ctx, cancel := context.WithTimeout(ctx, trialTime)
-	defer cancel()
-	k, _ := sink.KindOf(t.sinks.kinds(), setting) // the settings were checked
-	r := k.Check(ctx, setting)
-	t.result(what, r.Err, r.Action, r.Resource, r.Detail)
-}
-
-func (t *trials) tryState(context.Context) {
+func (t *trials) tryState() {
 	what := "state " + t.config.State
 	path, isFile := stateFile(t.config.State)
 	if !isFile {

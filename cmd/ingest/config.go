@@ -154,7 +154,7 @@ func (c *config) checkQueues() error {
 // checkChains returns what is wrong with the settings that "chains" goes by.
 func (c *config) checkChains() error {
 	var errs []error
-	if path, ok := strings.CutPrefix(c.State, "file:"); !ok || path == "" {
+	if _, isFile := stateFile(c.State); !isFile {
 		errs = append(errs, fmt.Errorf("state %q: must be file:PATH, the state of the worker", c.State))
 	}
 	if kinds := new(sinkOpener).kinds(); !isOneOf(kinds, c.Findings, takesFindings) {

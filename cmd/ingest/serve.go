@@ -115,7 +115,9 @@ func registerBuild(r prometheus.Registerer) {
 // registerRequests registers the counter of requests to AWS. It returns what counts one.
 func registerRequests(r prometheus.Registerer) (count func(service, operation, code string)) {
 	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "aws_requests_total", Help: "Attempts of requests to AWS. The code is the HTTP status, or throttled, credentials, denied, canceled, none.",
+		Name: "aws_requests_total",
+		Help: "Attempts of requests to AWS. " +
+			"The code is the HTTP status, or throttled, credentials, denied, canceled, none.",
 	}, []string{"service", "operation", "code"})
 	r.MustRegister(requests)
 	return func(service, operation, code string) { requests.WithLabelValues(service, operation, code).Inc() }

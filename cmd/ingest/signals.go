@@ -47,7 +47,8 @@ func endsOpening(signals <-chan os.Signal, once bool) (opened func()) {
 // second signal ends the program at once, as does the first one after stop. At SIGHUP
 // files are opened anew.
 func onSignals(
-	ctx context.Context, signals <-chan os.Signal, drain time.Duration, endIntake func(), reopen func() error, log *slog.Logger,
+	ctx context.Context, signals <-chan os.Signal, drain time.Duration,
+	endIntake func(), reopen func() error, log *slog.Logger,
 ) (work context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})

@@ -19,8 +19,7 @@ import (
 	"github.com/trailseal/trailseal/internal/sink/stream"
 )
 
-// sinkOpener opens sinks and tries them. Only the goroutine that opens what the settings name
-// may use it, but for the functions that it leaves in sinks.
+// sinkOpener opens and tries the sinks of settings. One goroutine may use it.
 type sinkOpener struct {
 	app     app
 	config  *config
@@ -31,7 +30,8 @@ type sinkOpener struct {
 }
 
 // kinds are all kinds of sinks. Help, the check of settings, check and run go by
-// this table alone. For the table without its Open and Check any sinkOpener will do.
+// this table alone. A caller that uses neither Open nor Check
+// may take the table of a zero sinkOpener.
 func (o *sinkOpener) kinds() []sink.Kind {
 	const index = "opensearch+https://host/index"
 	return []sink.Kind{
