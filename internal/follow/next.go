@@ -175,6 +175,8 @@ func link(h Head, c Candidate, known []chain.Ref, p Policy, now time.Time) Step 
 		return Step{Do: List} // no digest names what is before the hole
 	case named.End.After(h.Cursor) && now.Sub(d.End) < p.Grace:
 		return Step{Do: Wait, Why: fmt.Errorf("digest %s: its predecessor %s: %w", c.At, d.Previous.Object, ErrNotYet)}
+	case named.End.After(h.Cursor) && !c.IsListed:
+		return Step{Do: List} // what is before the hole may lie below another prefix
 	case named.End.After(h.Cursor):
 		step := c.emit(c.missing(h, named.DigestKey)...)
 		if c.AfterStart && h.Link.Key != "" {

@@ -190,29 +190,34 @@ func steps() []step {
 		{"its predecessor is absent, within the grace", []change{candidate(6), walkedBack}, wait(follow.ErrNotYet, "")},
 
 		// Digests are missing.
-		{"its predecessor is missing", []change{candidate(5), walkedBack, late}, emit(missing(4, 5, ""))},
+		{
+			"its predecessor is missing, and not listed yet",
+			[]change{candidate(5), walkedBack, late},
+			follow.Step{Do: follow.List},
+		},
+		{"its predecessor is missing", []change{candidate(5), walkedBack, isListed, late}, emit(missing(4, 5, ""))},
 		{
 			"its predecessor is missing, in a run that ends by itself",
-			[]change{candidate(5), walkedBack, once},
+			[]change{candidate(5), walkedBack, isListed, once},
 			emit(missing(4, 5, "")),
 		},
 		{
 			"its predecessor is missing, at the end of the grace",
-			[]change{candidate(5), walkedBack, after(3 * time.Hour)},
+			[]change{candidate(5), walkedBack, isListed, after(3 * time.Hour)},
 			emit(missing(4, 5, "")),
 		},
-		{"several are missing", []change{candidate(7), walkedBack, late}, emit(missing(6, 7, ""), due(5), due(4))},
+		{"several are missing", []change{candidate(7), walkedBack, isListed, late}, emit(missing(6, 7, ""), due(5), due(4))},
 		{
-			"several are missing, and some are bad", []change{candidate(8), quarantined(5, 7), walkedBack, late},
+			"several are missing, and some are bad", []change{candidate(8), quarantined(5, 7), walkedBack, isListed, late},
 			emit(due(6), due(4)),
 		},
-		{"all are bad", []change{candidate(6), quarantined(4, 5), walkedBack, late}, emit()},
+		{"all are bad", []change{candidate(6), quarantined(4, 5), walkedBack, isListed, late}, emit()},
 		{
-			"its predecessor is missing, and was a starting one", []change{candidate(7), walkedBack, afterStart, late},
+			"its predecessor is missing, and was a starting one", []change{candidate(7), walkedBack, isListed, afterStart, late},
 			withGap(emit(missing(6, 7, ""), gapTo(6, 7))),
 		},
 		{
-			"its predecessor is bad, and was a starting one", []change{candidate(7), quarantined(6), walkedBack, afterStart, late},
+			"its predecessor is bad, and was a starting one", []change{candidate(7), quarantined(6), walkedBack, isListed, afterStart, late},
 			withGap(emit(gapTo(6, 7))),
 		},
 		{
@@ -224,7 +229,7 @@ func steps() []step {
 			[]change{
 				candidate(4),
 				names(func(p *digest.Previous) { p.Object = name.Digest(hour(3).Add(10 * time.Minute)).String() }),
-				walkedBack,
+				walkedBack, isListed,
 				late,
 			},
 			emit(func() finding.Finding {
@@ -236,12 +241,12 @@ func steps() []step {
 		},
 		{
 			"its predecessor is missing in another bucket",
-			[]change{candidate(5), names(func(p *digest.Previous) { p.Bucket = "former" }), walkedBack, late},
+			[]change{candidate(5), names(func(p *digest.Previous) { p.Bucket = "former" }), walkedBack, isListed, late},
 			emit(func() finding.Finding { f := missing(4, 5, ""); f.Bucket = "former"; return f }()),
 		},
 		{
 			"signature lost, and its predecessor is missing",
-			[]change{candidate(4), head(headAt(2)), invalid(finding.DigestSignature), trusted, walkedBack, late},
+			[]change{candidate(4), head(headAt(2)), invalid(finding.DigestSignature), trusted, walkedBack, isListed, late},
 			emit(wrong(finding.DigestSignature), missing(3, 4, "")),
 		},
 
@@ -470,12 +475,12 @@ func steps() []step {
 		},
 		{
 			"after a reset, and the witness is missing",
-			[]change{candidate(6), witness(link(4)), walkedBack, late},
+			[]change{candidate(6), witness(link(4)), walkedBack, isListed, late},
 			emit(lost(6, 4), missing(5, 6, ""), due(4)),
 		},
 		{
 			"after a reset, and the witness is named, and missing",
-			[]change{candidate(5), witness(link(4)), walkedBack, late},
+			[]change{candidate(5), witness(link(4)), walkedBack, isListed, late},
 			emit(missing(4, 5, "")),
 		},
 		{

@@ -192,7 +192,10 @@ func (c *chainLoop) open(ctx context.Context) error {
 
 func (c *chainLoop) setEntry(e ledger.Entry) {
 	c.entry = e
-	c.progress.change(func(s *standing) { s.head, s.isKnown = e.Head, true })
+	c.progress.change(func(s *standing) {
+		s.polled = s.polled && s.head.Until().Equal(e.Head.Until())
+		s.head, s.isKnown = e.Head, true
+	})
 }
 
 // commit stores a head. When it returns nil, what the head covers is done; a crash before

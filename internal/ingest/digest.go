@@ -228,6 +228,10 @@ func (c *chainLoop) candidate(
 // that it did. It reports whether it found any.
 func (c *chainLoop) lookBefore(ctx context.Context, candidate *follow.Candidate, step follow.Step) (bool, error) {
 	if step.Do == follow.List {
+		if !c.feed.hasAll(c.name.Place) {
+			return false, fmt.Errorf("%s: the digests before it may lie in folders that could not be listed: %w",
+				candidate.At, finding.ErrNotSearched)
+		}
 		found, err := c.before.listBefore(ctx, c.entry.Head, *candidate)
 		candidate.IsListed = true
 		return found, err
@@ -248,7 +252,6 @@ func (c *chainLoop) passed(candidate follow.Candidate, step follow.Step) {
 	c.logs.Forget(candidate.Digest)
 	c.tries = 0
 	c.progress.change(func(s *standing) {
-		s.polled = false
 		if candidate.Backfill && candidate.Origin == follow.Listed && candidate.End.After(s.sweep) {
 			s.sweep = candidate.End
 		}
@@ -272,7 +275,6 @@ func (c *chainLoop) passOver(ctx context.Context, g follow.Candidate) error {
 		return err
 	}
 	c.logs.Forget(g.Digest)
-	c.progress.change(func(s *standing) { s.polled = false })
 	c.worker.metrics.digests.WithLabelValues("skipped").Inc()
 	c.worker.chains.showHead(c.worker.metrics, c, c.entry.Head)
 	c.worker.config.Log.Warn("digest is skipped by order",

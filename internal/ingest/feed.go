@@ -41,6 +41,7 @@ type feed struct {
 	listings ledger.Listings
 	record   *listing                    // the last full poll, until the state has it
 	places   map[region][]discover.Place // that the last poll found
+	search   *poll                       // the last one that has searched for places; nil before the first
 	refuted  recent                      // digest names that were judged false
 	err      error                       // of the last poll; ErrNotListed before the first
 }
@@ -119,6 +120,21 @@ func (f *feed) setPlaces(found map[region][]discover.Place) {
 	f.places = found
 }
 
+// setSearch remembers a poll that has searched for places.
+func (f *feed) setSearch(p *poll) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.search = p
+}
+
+// hasAll is poll.hasAll of the last poll.
+func (f *feed) hasAll(p trail.Place) bool {
+	f.mu.Lock()
+	last := f.search
+	f.mu.Unlock()
+	return last != nil && last.hasAll(p)
+}
+
 // isRefuted reports whether the digest of a name was judged false.
 func (f *feed) isRefuted(k trail.DigestKey) bool {
 	f.mu.Lock()
@@ -167,8 +183,20 @@ func (f *feed) setListings(l ledger.Listings) {
 }
 
 // lastListed returns when the account folder of a place was last listed in full, zero for
-// never.
+// never. The listings of this run count, whether the state has them yet or not.
 func (f *feed) lastListed(p trail.Place) time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	last := f.listings.Last(p)
+	if l := f.record; l != nil && (l.isWhole || l.accounts[ledger.Account(p)]) && l.began.After(last) {
+		return l.began
+	}
+	return last
+}
+
+// lastStored returns when the state says that the account folder of a place was last listed in
+// full, zero for never.
+func (f *feed) lastStored(p trail.Place) time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.listings.Last(p)

@@ -36,7 +36,7 @@ func (p *poll) remember(ctx context.Context, found discover.Found) error {
 	p.mu.Lock()
 	for _, place := range found.Places {
 		// In a folder of no account that could not be listed may lie other prefixes of all.
-		if p.listed[regionOf(place.Place)] && !p.hidden[place.Account] && !p.passing[""] {
+		if p.listed[regionOf(place.Place)] && !p.hidden[place.Account] && !p.passing[region{}] {
 			l.accounts[ledger.Account(place.Place)] = true
 		}
 	}

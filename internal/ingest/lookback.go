@@ -115,6 +115,12 @@ func (l lookback) listBefore(ctx context.Context, h follow.Head, from follow.Can
 		until = until.Add(1)
 	}
 	places := []chain.Ref{from.Ref}
+	for _, p := range l.feed.placesOf(regionOf(l.name.Place)) { // a trail that moved has older digests elsewhere
+		if p.Place != from.Place {
+			key := trail.DigestKey{Chain: trail.Chain{Place: p.Place}}
+			places = append(places, chain.Ref{DigestKey: key, Bucket: from.Bucket})
+		}
+	}
 	if key, err := trail.ParseDigestKey(h.Link.Key); err == nil && !l.feed.source.IsCopy() {
 		places = append(places, chain.Ref{DigestKey: key, Bucket: h.Link.Bucket})
 	}

@@ -53,6 +53,7 @@ func (p *poll) places(ctx context.Context) (found discover.Found, err error) {
 	}
 	for _, err := range errs {
 		p.fail(err)
+		p.missed(region{}, err)
 	}
 	return found, nil
 }
@@ -90,7 +91,7 @@ func (p *poll) place(ctx context.Context, place discover.Place, chains map[*chai
 		own[d.Chain], chains[c] = c, true
 		return isNew || p.isFull && p.w.config.Until.IsZero() || !areFull(own, d.End)
 	})
-	if err == nil && isWhole {
+	if err == nil && isWhole && hasDigests {
 		p.mu.Lock()
 		p.poller.begun[place.Place] = true
 		p.mu.Unlock()
@@ -163,7 +164,7 @@ func (p *poll) wasBegun(place trail.Place) bool {
 // reaches returns how far back a place is listed, whatever the heads of its chains are. Backfill
 // digests that end before come by message only.
 func (p *poll) reaches(place discover.Place) time.Time {
-	switch listed := p.f.lastListed(place.Place); {
+	switch listed := p.f.lastStored(place.Place); {
 	case listed.IsZero():
 		return p.f.since(p.w.config.Since)
 	case p.isFull:

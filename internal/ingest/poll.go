@@ -108,12 +108,14 @@ func (p *poller) list(intake, ctx context.Context) error {
 	once := &poll{
 		w: w, f: f, poller: p, began: now,
 		isFull: w.policy.Tries > 0 || p.reached.IsZero() || now.Sub(p.reached) >= reachEvery,
-		hidden: map[string]bool{}, passing: map[string]bool{},
+		hidden: map[string]bool{}, passing: map[region]bool{},
 		listed: map[region]bool{}, failed: map[region]bool{}, trails: map[string]bool{},
 	}
 	f.leaveOutOfRecord(w.chains.beginPoll(f))
 	found, err := once.places(intake)
+	f.setSearch(once)
 	if err != nil {
+		once.missed(region{}, err)
 		return err
 	}
 	places, isThere := map[region][]discover.Place{}, map[trail.Place]bool{}
@@ -155,7 +157,7 @@ type poll struct {
 	errs     []error    // the first maxErrs
 	failures int
 	hidden   map[string]bool // accounts with folders that could not be listed
-	passing  map[string]bool // the same, where the next poll may list them
+	passing  map[region]bool // accounts and regions where the next poll may list what this one could not
 	listed   map[region]bool // regions whose digest folders were listed, all of them
 	failed   map[region]bool
 	trails   map[string]bool // names of trails, at most maxTrails
@@ -204,6 +206,30 @@ func byRegion(places []discover.Place) (groups [][]discover.Place) {
 	return groups
 }
 
+// missed notes that folders of an account and region could not be listed, where the next poll
+// may list them. The account and the region are "" where they are not known.
+func (p *poll) missed(at region, err error) {
+	switch finding.ReasonOf(err) {
+	case finding.AccessDenied, finding.NotSearched:
+		return
+	}
+	if errors.Is(err, discover.ErrNothing) || errors.Is(err, discover.ErrNoMatch) {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.passing[at] = true
+}
+
+// hasAll reports whether all folders of a place were listed in which its chains can lie, those
+// aside that cannot be listed.
+func (p *poll) hasAll(place trail.Place) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.passing[region{}] && !p.passing[region{account: place.Account}] &&
+		!p.passing[region{account: place.Account, region: place.Region}]
+}
+
 // finder returns the source's finder, which tells this poll what it finds.
 func (p *poll) finder(ctx context.Context) *discover.Finder {
 	f := *p.f.judge.Finder
@@ -221,12 +247,10 @@ func (p *poll) finder(ctx context.Context) *discover.Finder {
 			err = fmt.Errorf("list %s: %w", folder, err)
 		}
 		p.fail(err)
+		p.missed(region{account: place.Account}, err)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.hidden[place.Account] = true
-		if reason := finding.ReasonOf(err); reason != finding.AccessDenied && reason != finding.NotSearched {
-			p.passing[place.Account] = true
-		}
 		if strings.Contains(folder.Key, "/"+trail.DigestFolder+"/") {
 			p.failed[regionOf(place)] = true
 		}
@@ -247,6 +271,7 @@ func (p *poll) region(intake, ctx context.Context, places []discover.Place) erro
 	chains := map[*chainLoop]bool{}
 	for _, place := range places {
 		if err := p.place(intake, place, chains); err != nil {
+			p.missed(region{account: place.Account, region: place.Region}, err)
 			p.mu.Lock()
 			p.failed[regionOf(place.Place)] = true
 			p.mu.Unlock()
@@ -271,10 +296,18 @@ func (p *poll) letChainsJudge(ctx context.Context) {
 	complete := p.err() == nil
 	for _, c := range p.w.chains.list() {
 		p.mu.Lock()
-		isListed := complete || p.listed[regionOf(c.name.Place)] && !p.passing[""] && !p.passing[c.name.Account]
+		isListed := p.listed[regionOf(c.name.Place)]
 		p.mu.Unlock()
-		if c.feed == p.f && isListed && p.w.config.isLate(c.progress.now().head, c.name) {
-			c.progress.change(func(s *standing) { s.polled = true })
+		isListed = complete || isListed && p.hasAll(c.name.Place)
+		if c.feed != p.f || !isListed {
+			continue
+		}
+		isLate := false
+		c.progress.change(func(s *standing) { // meanwhile the head may have moved on
+			isLate = p.w.config.isLate(s.head, c.name)
+			s.polled = s.polled || isLate
+		})
+		if isLate {
 			p.f.schedule.Add(ctx, c)
 		}
 	}
