@@ -107,7 +107,7 @@ func continued(ctx context.Context, c *chainLoop, candidate follow.Candidate) (f
 	}
 	former := c.former.progress.now()
 	switch isAtEnd := c.former.frontier.Len() == 0 && !c.former.frontier.HasMore(); {
-	case isAtEnd && former.head.Link.Key == "" && c.feed.isRefuted(named.DigestKey):
+	case isAtEnd && former.head.Link.Key == "" && c.feed.refuted.has(named.DigestKey):
 		return h.Quarantine(named.DigestKey), nil
 	case isAtEnd && former.head.Link.Key == "" && former.head.Covers(named.DigestKey): // it ended before the time to begin
 		return follow.Head{Version: follow.HeadVersion, Cursor: named.End}, nil

@@ -291,7 +291,7 @@ func (c *chainLoop) quarantine(ctx context.Context, key trail.DigestKey) error {
 			return err
 		}
 	}
-	c.feed.refute(key, true)
+	c.feed.refuted.add(key)
 	c.frontier.Done(key, nil)
 	return nil
 }

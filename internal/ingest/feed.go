@@ -35,14 +35,14 @@ type feed struct {
 	schedule *schedule.Schedule[*chainLoop]
 	// deep are the chains that may read many digests ahead. Each of the others reads few:
 	// with many chains, more would only open connections that are not used again.
-	deep *semaphore.Weighted
+	deep    *semaphore.Weighted
+	refuted recent // names of digests that were judged false
 
 	mu       sync.Mutex // guards what follows
 	listings ledger.Listings
 	record   *listing                    // the last full poll, until the state has it
 	places   map[region][]discover.Place // that the last poll found
-	search   *poll                       // the last one that has searched for places; nil before the first
-	refuted  recent                      // digest names that were judged false
+	search   *coverage                   // of the last poll that has searched for places; nil before the first
 	err      error                       // of the last poll; ErrNotListed before the first
 }
 
@@ -120,43 +120,19 @@ func (f *feed) setPlaces(found map[region][]discover.Place) {
 	f.places = found
 }
 
-// setSearch remembers a poll that has searched for places.
-func (f *feed) setSearch(p *poll) {
+// setSearch remembers what a poll lists, once it has searched for places.
+func (f *feed) setSearch(c *coverage) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.search = p
+	f.search = c
 }
 
-// hasAll is poll.hasAll of the last poll.
+// hasAll is coverage.hasAll of the last poll.
 func (f *feed) hasAll(p trail.Place) bool {
 	f.mu.Lock()
 	last := f.search
 	f.mu.Unlock()
 	return last != nil && last.hasAll(p)
-}
-
-// isRefuted reports whether the digest of a name was judged false.
-func (f *feed) isRefuted(k trail.DigestKey) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.refuted.has(k.String())
-}
-
-func (f *feed) refute(k trail.DigestKey, isFalse bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if isFalse {
-		f.refuted.add(k.String())
-	} else {
-		f.refuted.remove(k.String())
-	}
-}
-
-// refuteNone forgets which names were judged false.
-func (f *feed) refuteNone() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.refuted = recent{}
 }
 
 // polled remembers how the last poll went.
@@ -240,9 +216,10 @@ func (b countedBody) Read(p []byte) (int, error) {
 
 func (b countedBody) Close() error { return b.body.Close() }
 
-// recent remembers the last strings that were added, at least maxRecent of them. Its
-// owner guards it. The zero recent is empty.
+// recent remembers the last names of digests that were added, at least maxRecent of them. It
+// is safe for concurrent use. The zero recent is empty.
 type recent struct {
+	mu       sync.Mutex // guards what follows
 	seed     maphash.Seed
 	isSeeded bool
 	newer    map[uint64]struct{}
@@ -252,29 +229,45 @@ type recent struct {
 // maxRecent bounds a recent: it keeps up to twice as many hashes of eight bytes.
 const maxRecent = 250_000
 
-func (r *recent) hash(s string) uint64 {
+// hash needs mu.
+func (r *recent) hash(k trail.DigestKey) uint64 {
 	if !r.isSeeded {
 		r.seed, r.isSeeded = maphash.MakeSeed(), true
 	}
-	return maphash.String(r.seed, s)
+	return maphash.String(r.seed, k.String())
 }
 
-func (r *recent) has(s string) bool {
-	h := r.hash(s)
+func (r *recent) has(k trail.DigestKey) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.newer)+len(r.older) == 0 {
+		return false
+	}
+	h := r.hash(k)
 	_, isNew := r.newer[h]
 	_, isOld := r.older[h]
 	return isNew || isOld
 }
 
-func (r *recent) add(s string) {
+func (r *recent) add(k trail.DigestKey) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.newer == nil || len(r.newer) >= maxRecent {
 		r.newer, r.older = map[uint64]struct{}{}, r.newer
 	}
-	r.newer[r.hash(s)] = struct{}{}
+	r.newer[r.hash(k)] = struct{}{}
 }
 
-func (r *recent) remove(s string) {
-	h := r.hash(s)
+func (r *recent) remove(k trail.DigestKey) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := r.hash(k)
 	delete(r.newer, h)
 	delete(r.older, h)
+}
+
+func (r *recent) clear() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.newer, r.older = nil, nil
 }

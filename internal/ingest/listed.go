@@ -11,7 +11,6 @@ import (
 
 	"github.com/trailseal/trailseal/internal/discover"
 	"github.com/trailseal/trailseal/internal/failure"
-	"github.com/trailseal/trailseal/internal/ledger"
 	"github.com/trailseal/trailseal/internal/state"
 	"github.com/trailseal/trailseal/pkg/finding"
 )
@@ -29,23 +28,11 @@ func (p *poll) remember(ctx context.Context, found discover.Found) error {
 		return nil
 	}
 	p.poller.reached = p.began
-	if p.err() != nil { // what failed is listed so again in an hour
+	err := p.found.err()
+	if err != nil { // what failed is listed so again in an hour
 		p.poller.reached = p.began.Add(window - reachEvery)
 	}
-	l := &listing{began: p.began.UTC(), isWhole: p.err() == nil, accounts: map[string]bool{}}
-	p.mu.Lock()
-	for _, place := range found.Places {
-		// In a folder of no account that could not be listed may lie other prefixes of all.
-		if p.listed[regionOf(place.Place)] && !p.hidden[place.Account] && !p.passing[region{}] {
-			l.accounts[ledger.Account(place.Place)] = true
-		}
-	}
-	for _, place := range found.Places {
-		if p.failed[regionOf(place.Place)] {
-			delete(l.accounts, ledger.Account(place.Place))
-		}
-	}
-	p.mu.Unlock()
+	l := &listing{began: p.began.UTC(), isWhole: err == nil, accounts: p.found.accounts(found.Places)}
 	p.f.mu.Lock()
 	p.f.record = l
 	p.f.mu.Unlock()

@@ -73,7 +73,7 @@ func (l lookback) lookAt(
 	if l.feed.source.IsCopy() {
 		key.Prefix, o.Bucket = "", ""
 	}
-	wasBad := h.IsQuarantined(key) || l.feed.isRefuted(key)
+	wasBad := h.IsQuarantined(key) || l.feed.refuted.has(key)
 	if h.Covers(key) && !wasBad {
 		return h, nil, false, nil
 	}
@@ -93,7 +93,7 @@ func (l lookback) lookAt(
 		return h, nil, false, nil
 	case wasBad:
 		h = h.Restore(key)
-		l.feed.refute(key, false)
+		l.feed.refuted.remove(key)
 	}
 	if !v.Trusted {
 		known.Signature = ""
@@ -164,7 +164,7 @@ func (l lookback) list(
 		case d.Day(trail.DigestFolder, d.End) >= past:
 			return false
 		case !d.End.Before(until), !isOf(d, l.name), d.Backfill && d.End.Before(from),
-			h.Covers(d.DigestKey), l.feed.isRefuted(d.DigestKey):
+			h.Covers(d.DigestKey), l.feed.refuted.has(d.DigestKey):
 			return true
 		case l.frontier.Full(d.End.Add(-24 * time.Hour)): // folders are by the day
 			l.frontier.SetMore(true)

@@ -151,7 +151,7 @@ func carry(ctx context.Context, c *chainLoop, o operate.Order) (text string, err
 		c.logs.ForgetAll()
 		c.looked, c.isReset = looked{}, true
 		c.progress.change(func(s *standing) { s.polled = false })
-		c.feed.refuteNone() // what was judged false is judged again
+		c.feed.refuted.clear() // what was judged false is judged again
 	}
 	w.chains.showHead(w.metrics, c, e.Head)
 	return text, nil

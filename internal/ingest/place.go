@@ -23,7 +23,7 @@ func (p *poll) places(ctx context.Context) (found discover.Found, err error) {
 		finder := p.finder(ctx)
 		finder.Source.Prefix = prefix
 		here, err := finder.Places(ctx)
-		if err == nil && len(here.Places) == 0 && p.err() == nil {
+		if err == nil && len(here.Places) == 0 && p.found.err() == nil {
 			err = here.Absent()
 		}
 		if err != nil {
@@ -48,12 +48,14 @@ func (p *poll) places(ctx context.Context) (found discover.Found, err error) {
 		p.poller.toldSelected = true
 		tellSelected(p.w, p.f, found)
 	}
+	for _, err := range errs {
+		p.found.missed(region{}, err)
+	}
 	if len(errs) == len(p.f.prefixes) {
 		return found, errors.Join(errs...)
 	}
 	for _, err := range errs {
-		p.fail(err)
-		p.missed(region{}, err)
+		p.found.fail(err)
 	}
 	return found, nil
 }
@@ -70,13 +72,13 @@ func (p *poll) place(ctx context.Context, place discover.Place, chains map[*chai
 		switch {
 		case d.Day(trail.DigestFolder, d.End) >= past:
 			return false
-		case d.End.After(until) || p.f.isRefuted(d.DigestKey):
+		case d.End.After(until) || p.f.refuted.has(d.DigestKey):
 			return true
 		case d.Backfill && d.End.Before(oldest):
 			return true // older ones come by message only
 		}
 		hasDigests = true
-		p.sawTrail(d.Trail)
+		p.found.sawTrail(d.Trail)
 		if !p.w.config.isSelected(d.Chain) {
 			return true
 		}
@@ -92,9 +94,7 @@ func (p *poll) place(ctx context.Context, place discover.Place, chains map[*chai
 		return isNew || p.isFull && p.w.config.Until.IsZero() || !areFull(own, d.End)
 	})
 	if err == nil && isWhole && hasDigests {
-		p.mu.Lock()
-		p.poller.begun[place.Place] = true
-		p.mu.Unlock()
+		p.poller.begin(place.Place)
 	}
 	if err != nil || hasDigests || !place.Logs || len(p.w.chains.of(p.f, place.Place)) > 0 {
 		return err
@@ -121,7 +121,7 @@ func (p *poll) from(place discover.Place) (from time.Time, isNew bool) {
 	}
 	from, oldest := p.w.config.Now().Add(-window), time.Time{}
 	chains := p.w.chains.of(p.f, place.Place)
-	if len(chains) == 0 && !p.wasBegun(place.Place) {
+	if len(chains) == 0 && !p.poller.hasBegun(place.Place) {
 		return p.begins(place), true
 	}
 	for _, c := range chains {
@@ -152,13 +152,6 @@ func (p *poll) begins(place discover.Place) time.Time {
 		return day(p.f.since(p.w.config.Since))
 	}
 	return time.Time{} // a chain that was absent then begins at its oldest digest
-}
-
-// wasBegun reports whether this run has listed a place before.
-func (p *poll) wasBegun(place trail.Place) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.poller.begun[place]
 }
 
 // reaches returns how far back a place is listed, whatever the heads of its chains are. Backfill

@@ -34,13 +34,36 @@ type poller struct {
 	worker *Worker
 	feed   *feed
 
-	reached      time.Time            // when the last poll in full began
-	toldSelected bool                 // what was asked for and is not there was told
-	begun        map[trail.Place]bool // places that this run has listed once; guarded by the poll's mutex
+	reached      time.Time // when the last poll in full began
+	toldSelected bool      // what was asked for and is not there was told
+
+	mu    sync.Mutex           // guards begun
+	begun map[trail.Place]bool // places of which this run has listed all digests
 }
 
 func newPoller(w *Worker, f *feed) *poller {
 	return &poller{worker: w, feed: f, begun: map[trail.Place]bool{}}
+}
+
+// begin notes that all digests of a place were listed.
+func (p *poller) begin(place trail.Place) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.begun[place] = true
+}
+
+// hasBegun reports whether this run has listed all digests of a place before.
+func (p *poller) hasBegun(place trail.Place) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.begun[place]
+}
+
+// keep forgets the places that are gone.
+func (p *poller) keep(isThere map[trail.Place]bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.begun, func(place trail.Place, _ bool) bool { return !isThere[place] })
 }
 
 // run lists the source until intake ends. A run that ends by itself lists once and tries again
@@ -108,14 +131,12 @@ func (p *poller) list(intake, ctx context.Context) error {
 	once := &poll{
 		w: w, f: f, poller: p, began: now,
 		isFull: w.policy.Tries > 0 || p.reached.IsZero() || now.Sub(p.reached) >= reachEvery,
-		hidden: map[string]bool{}, passing: map[region]bool{},
-		listed: map[region]bool{}, failed: map[region]bool{}, trails: map[string]bool{},
+		found:  newCoverage(),
 	}
 	f.leaveOutOfRecord(w.chains.beginPoll(f))
 	found, err := once.places(intake)
-	f.setSearch(once)
+	f.setSearch(once.found)
 	if err != nil {
-		once.missed(region{}, err)
 		return err
 	}
 	places, isThere := map[region][]discover.Place{}, map[trail.Place]bool{}
@@ -124,25 +145,25 @@ func (p *poller) list(intake, ctx context.Context) error {
 		places[regionOf(place.Place)] = append(places[regionOf(place.Place)], place)
 	}
 	f.setPlaces(places)
-	maps.DeleteFunc(p.begun, func(place trail.Place, _ bool) bool { return !isThere[place] })
+	p.keep(isThere)
 	g := new(errgroup.Group)
 	g.SetLimit(listingsAtOnce)
 	for _, group := range byRegion(found.Places) {
 		g.Go(func() error {
-			once.fail(once.region(intake, ctx, group))
+			once.found.fail(once.region(intake, ctx, group))
 			return nil
 		})
 	}
 	_ = g.Wait() // once has the errors
 	once.letChainsJudge(ctx)
-	if p.reached.IsZero() && once.err() == nil { // of the first that listed all
-		tellTrails(w, f, once.trails)
+	if p.reached.IsZero() && once.found.err() == nil { // of the first that listed all
+		tellTrails(w, f, once.found.trails)
 	}
 	tellDropped(w, f)
 	if err := once.remember(intake, found); err != nil {
-		once.fail(err)
+		once.found.fail(err)
 	}
-	return once.err()
+	return once.found.err()
 }
 
 // poll is one listing of a source. It is safe for concurrent use.
@@ -152,42 +173,7 @@ type poll struct {
 	poller *poller
 	began  time.Time
 	isFull bool // it reaches back
-
-	mu       sync.Mutex // guards what follows
-	errs     []error    // the first maxErrs
-	failures int
-	hidden   map[string]bool // accounts with folders that could not be listed
-	passing  map[region]bool // accounts and regions where the next poll may list what this one could not
-	listed   map[region]bool // regions whose digest folders were listed, all of them
-	failed   map[region]bool
-	trails   map[string]bool // names of trails, at most maxTrails
-}
-
-// Bounds of what a poll remembers of names that anyone can plant.
-const (
-	maxTrails = 1000
-	maxErrs   = 20
-)
-
-func (p *poll) fail(err error) {
-	if err == nil {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.failures++; len(p.errs) < maxErrs || errors.Is(err, ErrHalt) {
-		p.errs = append(p.errs, err)
-	}
-}
-
-func (p *poll) err() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	errs := p.errs
-	if n := p.failures - len(errs); n > 0 {
-		errs = append(slices.Clip(errs), fmt.Errorf("and %d more", n))
-	}
-	return errors.Join(errs...)
+	found  *coverage
 }
 
 // byRegion groups places by account and region. A trail that changed its prefix or its
@@ -206,35 +192,11 @@ func byRegion(places []discover.Place) (groups [][]discover.Place) {
 	return groups
 }
 
-// missed notes that folders of an account and region could not be listed, where the next poll
-// may list them. The account and the region are "" where they are not known.
-func (p *poll) missed(at region, err error) {
-	switch finding.ReasonOf(err) {
-	case finding.AccessDenied, finding.NotSearched:
-		return
-	}
-	if errors.Is(err, discover.ErrNothing) || errors.Is(err, discover.ErrNoMatch) {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.passing[at] = true
-}
-
-// hasAll reports whether all folders of a place were listed in which its chains can lie, those
-// aside that cannot be listed.
-func (p *poll) hasAll(place trail.Place) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return !p.passing[region{}] && !p.passing[region{account: place.Account}] &&
-		!p.passing[region{account: place.Account, region: place.Region}]
-}
-
 // finder returns the source's finder, which tells this poll what it finds.
 func (p *poll) finder(ctx context.Context) *discover.Finder {
 	f := *p.f.judge.Finder
 	f.Foreign = func(place trail.Place, o trail.Object, why string) {
-		p.fail(p.w.report(ctx, finding.Finding{
+		p.found.fail(p.w.report(ctx, finding.Finding{
 			Class: finding.ForeignObject, Detail: why,
 			Subject: finding.Subject{
 				Account: place.Account, Region: place.Region, Bucket: o.Bucket, Key: o.Key, Time: o.Modified.UTC(),
@@ -246,13 +208,10 @@ func (p *poll) finder(ctx context.Context) *discover.Finder {
 		if errors.Is(err, finding.ErrNotSearched) { // other errors name the folder
 			err = fmt.Errorf("list %s: %w", folder, err)
 		}
-		p.fail(err)
-		p.missed(region{account: place.Account}, err)
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.hidden[place.Account] = true
+		p.found.fail(err)
+		p.found.hide(place, err)
 		if strings.Contains(folder.Key, "/"+trail.DigestFolder+"/") {
-			p.failed[regionOf(place)] = true
+			p.found.failed(place)
 		}
 	}
 	return &f
@@ -262,29 +221,22 @@ func (p *poll) finder(ctx context.Context) *discover.Finder {
 // lets their chains run: where a trail moved, the folder that comes first in the listing
 // may hold what comes last.
 func (p *poll) region(intake, ctx context.Context, places []discover.Place) error {
-	p.mu.Lock()
-	isHidden := p.failed[regionOf(places[0].Place)] || p.failed[region{account: places[0].Account}]
-	p.mu.Unlock()
-	if isHidden {
+	if slices.ContainsFunc(places, func(place discover.Place) bool { return p.found.hasFailed(place.Place) }) {
 		return nil // the error is among those of the poll
 	}
 	chains := map[*chainLoop]bool{}
 	for _, place := range places {
 		if err := p.place(intake, place, chains); err != nil {
-			p.missed(region{account: place.Account, region: place.Region}, err)
-			p.mu.Lock()
-			p.failed[regionOf(place.Place)] = true
-			p.mu.Unlock()
+			p.found.missed(region{account: place.Account, region: place.Region}, err)
+			p.found.failed(place.Place)
 			return err
 		}
 	}
 	for c := range chains {
 		p.f.schedule.Add(ctx, c)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	for _, place := range places {
-		p.listed[regionOf(place.Place)] = true
+		p.found.list(place.Place)
 	}
 	return nil
 }
@@ -293,13 +245,8 @@ func (p *poll) region(intake, ctx context.Context, places []discover.Place) erro
 // judge whether it is late. Where a folder could not be listed that the next poll may
 // list, the chain may go on there.
 func (p *poll) letChainsJudge(ctx context.Context) {
-	complete := p.err() == nil
 	for _, c := range p.w.chains.list() {
-		p.mu.Lock()
-		isListed := p.listed[regionOf(c.name.Place)]
-		p.mu.Unlock()
-		isListed = complete || isListed && p.hasAll(c.name.Place)
-		if c.feed != p.f || !isListed {
+		if c.feed != p.f || !p.found.hasListed(c.name.Place) {
 			continue
 		}
 		isLate := false
@@ -310,13 +257,5 @@ func (p *poll) letChainsJudge(ctx context.Context) {
 		if isLate {
 			p.f.schedule.Add(ctx, c)
 		}
-	}
-}
-
-func (p *poll) sawTrail(name string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.trails) < maxTrails {
-		p.trails[name] = true
 	}
 }
