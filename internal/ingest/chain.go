@@ -243,9 +243,11 @@ func (c *chainLoop) reportLate(ctx context.Context) error {
 	if standing, _ := w.config.Ended.Judge(c.name, end); standing == ended.Acknowledged {
 		return nil
 	}
-	// A name that waits for a proof may continue this chain. It keeps it from being late once
-	// for each end. Then the next poll decides, since anyone can plant such names.
-	if !c.doubted.Equal(end) && w.chains.mayContinue(c) {
+	// A name that waits for a proof may continue this chain: then the next poll decides. Anyone
+	// can plant a name, so it is waited for once for each end, unless what keeps it from its
+	// proof passes.
+	isNamed, isPassing := w.chains.mayContinue(c)
+	if isPassing || isNamed && !c.doubted.Equal(end) {
 		c.doubted = end
 		c.progress.change(func(s *standing) { s.polled = false })
 		return nil

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -177,16 +178,21 @@ func (all *chains) list() []*chainLoop {
 }
 
 // mayContinue reports whether a name waits for a proof that can continue a chain below another
-// organization.
-func (all *chains) mayContinue(c *chainLoop) bool {
+// organization, and whether one does for a passing reason, which nobody can plant.
+func (all *chains) mayContinue(c *chainLoop) (isNamed, isPassing bool) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	for _, other := range all.namesOf(c.feed).loops {
-		if other.name.Organization != c.name.Organization && other.name.Same(c.name) {
-			return true
+		if other.name.Organization == c.name.Organization || !other.name.Same(c.name) {
+			continue
 		}
+		isNamed = true
+		err := other.progress.now().err
+		reason := finding.ReasonOf(err)
+		isUnread := reason == finding.Network || reason == finding.Throttled
+		isPassing = isPassing || err != nil && isUnread && !errors.Is(err, follow.ErrNotYet)
 	}
-	return false
+	return isNamed, isPassing
 }
 
 // showHead shows in a gauge how far a chain is done. A chain that has ended has none, since it
