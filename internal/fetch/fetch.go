@@ -88,6 +88,9 @@ func (f *Fetcher) readOnce(ctx context.Context, o trail.Object, slot *Slot, use 
 			return false, ctx.Err()
 		}
 	}
+	if err := slot.resume(ctx); err != nil { // an earlier read may have given the slot back
+		return false, err
+	}
 	slot.await()
 	body, m, err := f.open(ctx, o)
 	slotErr := slot.resume(ctx)

@@ -5,121 +5,9 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"golang.org/x/sync/semaphore"
-
-	"github.com/trailseal/trailseal/internal/budget"
-	"github.com/trailseal/trailseal/internal/fetch"
 	"github.com/trailseal/trailseal/internal/sink"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
-
-// Source is what the log files of one source share. Each source has its own, so that
-// one that hangs does not hold up the others.
-type Source struct {
-	fetcher     *fetch.Fetcher
-	sinks       int // that encode each log file
-	concurrency int
-	memory      *budget.Budget
-	slots       *fetch.Slots
-	// calls has an element for each log file in work, those that hang included. A log file
-	// takes it before its slot: a read with a slot must never wait for one that hangs.
-	calls   chan struct{}
-	workers *fetch.Workers // as many as calls
-	// active limits the estimated bytes of the log files that are processed at once. More
-	// would wait in memory for the sinks, which costs more CPU (page faults, GC) than it
-	// saves.
-	active *semaphore.Weighted
-	most   limits
-	last   sizes // of the last log file of any chain
-}
-
-// limits are bytes. A chain may have some at most, so that the others go on where all of
-// its reads hang. What it may not have suffices for a log file of any size, unless the
-// source has not enough for two.
-type limits struct {
-	memory, active           int64 // of the source
-	chainMemory, chainActive int64
-	estimate                 int64 // of one log file in active
-}
-
-// limitsOf returns the limits of a source that has share bytes.
-func limitsOf(share int64, sinks int) limits {
-	active := share / 8
-	return limits{
-		memory: share, chainMemory: max(share-max(share/4, minShare(sinks)), minShare(sinks)),
-		active: active, chainActive: active - active/4, estimate: active / 4,
-	}
-}
-
-// Source returns what the log files of a source share. The fetcher reads the source.
-func (p *Pipeline) Source(f *fetch.Fetcher) *Source {
-	sinks := max(p.options.Sinks, 1)
-	most := limitsOf(max(p.options.Memory/int64(max(p.options.Sources, 1)), minShare(sinks)), sinks)
-	return &Source{
-		fetcher: f, sinks: sinks, concurrency: p.options.Concurrency, memory: p.memory.Share(most.memory),
-		slots: fetch.NewSlots(p.options.Concurrency),
-		calls: make(
-			chan struct{},
-			callsOf*p.options.Concurrency,
-		), workers: fetch.NewWorkers(callsOf * p.options.Concurrency),
-		active: semaphore.NewWeighted(most.active), most: most,
-	}
-}
-
-// Wait waits for what was started in the source and ends it.
-func (s *Source) Wait() {
-	s.fetcher.Wait()
-	s.workers.Wait()
-}
-
-// callsOf is how many log files of a source are in work for each slot. Those beyond the
-// slots hang.
-const callsOf = 16
-
-// Share is what the log files of one chain share. It bounds the log files of the chain
-// that are in work and what they reserve.
-type Share struct {
-	source *Source
-	slots  chan struct{}
-	memory *budget.Budget
-	active *semaphore.Weighted
-	last   sizes
-}
-
-// Share returns the share of one chain.
-func (s *Source) Share() *Share {
-	return &Share{
-		source: s, slots: make(chan struct{}, s.concurrency), memory: s.memory.Share(s.most.chainMemory),
-		active: semaphore.NewWeighted(s.most.chainActive),
-	}
-}
-
-// Go waits for a slot of the share and of the source, and then calls f in a goroutine of
-// its own. The error is the context's: then f is not called.
-func (s *Share) Go(ctx context.Context, f func(*fetch.Slot)) error {
-	select {
-	case s.slots <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case s.source.calls <- struct{}{}:
-	case <-ctx.Done():
-		<-s.slots
-		return ctx.Err()
-	}
-	slot, err := s.source.slots.Take(ctx)
-	if err != nil {
-		<-s.source.calls
-		<-s.slots
-		return err
-	}
-	s.source.workers.Go(func() {
-		defer func() { slot.Release(); <-s.source.calls; <-s.slots }()
-		f(slot)
-	})
-	return nil
-}
 
 // class is a size of log file: what a log file of it may inflate to, and what its events
 // may come to when a sink has encoded them, each with its sink.Event.
@@ -206,7 +94,7 @@ func (s *Share) estimate(c class) int64 {
 	if n == 0 {
 		n = reserve / 2
 	}
-	return min(max(withSlack(n), minEstimate), reserve, s.source.most.estimate)
+	return min(max(withSlack(n), minEstimate), reserve, s.source.limits.estimate)
 }
 
 // minEstimate is that of a small log file: its connection needs memory, too.
@@ -216,51 +104,36 @@ const minEstimate = 64 << 10
 func withSlack(n int64) int64 { return n + n/8 }
 
 // reservation is the memory of one log file. One goroutine uses it.
-type reservation struct{ give func() }
-
-// takeClass reserves what a log file of a class may hold, unless that is done.
-func (r *reservation) takeClass(ctx context.Context, s *Share, c class) error {
-	if r.give != nil {
-		return nil
-	}
-	estimate := s.estimate(c)
-	if err := s.active.Acquire(ctx, estimate); err != nil {
-		return err
-	}
-	if err := s.source.active.Acquire(ctx, estimate); err != nil {
-		s.active.Release(estimate)
-		return err
-	}
-	release := func() {
-		s.source.active.Release(estimate)
-		s.active.Release(estimate)
-	}
-	if err := r.take(ctx, s, c.reserve(s.source.sinks)); err != nil {
-		release()
-		return err
-	}
-	memory := r.give
-	r.give = func() { memory(); release() }
-	return nil
+type reservation struct {
+	share *Share
+	taken amount // zero where nothing is reserved
 }
 
-// take reserves n bytes, unless that is done.
-func (r *reservation) take(ctx context.Context, s *Share, n int64) error {
-	if r.give != nil {
+// take reserves an amount of the source's room and of the pipeline's memory, unless that is
+// done.
+func (r *reservation) take(ctx context.Context, n amount) error {
+	if r.taken != (amount{}) {
 		return nil
 	}
-	if err := s.memory.Acquire(ctx, n); err != nil {
+	s := r.share.source
+	if err := s.room.take(ctx, &r.share.tenant, n); err != nil {
 		return err
 	}
-	r.give = func() { s.memory.Release(n) }
+	if err := s.memory.Acquire(ctx, n.memory); err != nil {
+		s.room.give(&r.share.tenant, n)
+		return err
+	}
+	r.taken = n
 	return nil
 }
 
 func (r *reservation) release() {
-	if r.give != nil {
-		r.give()
-		r.give = nil
+	if r.taken == (amount{}) {
+		return
 	}
+	r.share.source.memory.Release(r.taken.memory)
+	r.share.source.room.give(&r.share.tenant, r.taken)
+	r.taken = amount{}
 }
 
 // buffer holds an inflated log file and its events. Each class has its own pool, so that
@@ -277,10 +150,4 @@ func (b *buffer) reset(size int) { b.inflated = slices.Grow(b.inflated[:0], size
 func (b *buffer) Write(p []byte) (int, error) {
 	b.inflated = append(b.inflated, p...)
 	return len(p), nil
-}
-
-// Request sends a request for a log file before it is processed. It returns nil where too
-// many requests wait already. The caller must call Drop in the end.
-func (s *Source) Request(ctx context.Context, o trail.Object) *fetch.Request {
-	return s.fetcher.Request(ctx, o)
 }

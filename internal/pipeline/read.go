@@ -117,7 +117,7 @@ func (p *Pipeline) read(ctx context.Context, j Job, at trail.Object) (body, erro
 // the first bytes are there: while a request waits for the network, it holds none.
 func (p *Pipeline) readInflated(ctx context.Context, j Job, at trail.Object, n int) (b body, err error) {
 	c := classes[n]
-	taken := &reservation{}
+	taken := &reservation{share: j.Share}
 	var buffer *buffer
 	done := func() {
 		p.put(n, buffer)
@@ -126,7 +126,7 @@ func (p *Pipeline) readInflated(ctx context.Context, j Job, at trail.Object, n i
 	s, err := j.Share.source.fetcher.ReadLog(ctx, at, fetch.LogRead{
 		Early: j.Early, Slot: j.Slot, MaxInflated: c.inflated,
 		Open: func(ctx context.Context) (io.Writer, error) {
-			if err := taken.takeClass(ctx, j.Share, c); err != nil {
+			if err := taken.take(ctx, amount{memory: c.reserve(j.Share.source.sinks), active: j.Share.estimate(c)}); err != nil {
 				return nil, err
 			}
 			if buffer == nil {
@@ -163,7 +163,7 @@ var errManyStored = fmt.Errorf("more than %d stored bytes: %w", maxStored, infla
 // held, and inflated once for the hash and once more for the records. It reserves the
 // memory when the first bytes are there.
 func (p *Pipeline) readStored(ctx context.Context, j Job, at trail.Object) (b body, err error) {
-	taken := &reservation{}
+	taken := &reservation{share: j.Share}
 	defer func() {
 		if err != nil {
 			taken.release()
@@ -174,7 +174,7 @@ func (p *Pipeline) readStored(ctx context.Context, j Job, at trail.Object) (b bo
 		ctx,
 		at,
 		fetch.StoredRead{Slot: j.Slot, Max: maxStored, Open: func(ctx context.Context) error {
-			return taken.take(ctx, j.Share, largeReserve(j.Share.source.sinks))
+			return taken.take(ctx, amount{memory: largeReserve(j.Share.source.sinks)})
 		}},
 	)
 	if errors.Is(err, inflate.ErrTooLarge) {
