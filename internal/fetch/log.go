@@ -1,7 +1,6 @@
 package fetch
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -80,16 +79,35 @@ func (e openError) Error() string { return e.err.Error() }
 // r has. A server can send the headers of a response long before its body. The error is
 // that of r, where bytes did not come.
 func awaitBytes(r io.Reader) (io.Reader, error) {
-	first := make([]byte, 512)
-	n, err := 0, error(nil)
-	for n == 0 && err == nil {
-		n, err = r.Read(first)
+	b := &begun{rest: r}
+	n := 0
+	for n == 0 && b.err == nil {
+		n, b.err = r.Read(b.buffer[:])
 	}
+	if n == 0 && b.err != io.EOF {
+		return nil, b.err
+	}
+	b.first = b.buffer[:n]
+	return b, nil
+}
+
+// begun is a reader whose first bytes are there.
+type begun struct {
+	buffer [512]byte
+	first  []byte // in buffer, not read yet
+	err    error  // that came with them
+	rest   io.Reader
+}
+
+// Read implements io.Reader.
+func (b *begun) Read(p []byte) (int, error) {
 	switch {
-	case n == 0 && err != io.EOF:
-		return nil, err
-	case err != nil:
-		r = readerFunc(func([]byte) (int, error) { return 0, err })
+	case len(b.first) > 0:
+		n := copy(p, b.first)
+		b.first = b.first[n:]
+		return n, nil
+	case b.err != nil:
+		return 0, b.err
 	}
-	return io.MultiReader(bytes.NewReader(first[:n]), r), nil
+	return b.rest.Read(p)
 }

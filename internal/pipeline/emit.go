@@ -26,6 +26,7 @@ type emitter struct {
 	job     Job
 	receipt *Receipt
 
+	splitter trail.Splitter
 	batch    sink.Batch
 	copies   bool   // records must be copied: the splitter reuses their bytes
 	copied   []byte // where to
@@ -41,7 +42,7 @@ type emitter struct {
 // larger one has several. The ends of parts depend on the file's bytes alone, and not on
 // what was read before, so that a repeat has the same.
 func (p *Pipeline) emit(ctx context.Context, j Job, b body, r *Receipt) error {
-	if b.buffer == nil {
+	if b.held.buffer == nil {
 		e := p.emitter(j, r)
 		e.most, e.copies, e.copied = partBytes, true, make([]byte, 0, partBytes)
 		return e.run(ctx, func(s *trail.Splitter) error {
@@ -49,19 +50,20 @@ func (p *Pipeline) emit(ctx context.Context, j Job, b body, r *Receipt) error {
 			return err
 		})
 	}
-	inflated := func(s *trail.Splitter) error { _, err := s.Write(b.buffer.inflated); return err }
+	buffer := b.held.buffer
+	inflated := func(s *trail.Splitter) error { _, err := s.Write(buffer.inflated); return err }
 	c := classes[classOf(b.size)] // the buffer's or a smaller one
 	before := *r
 	e := p.emitter(j, r)
-	e.isWhole, e.most, e.batch.Events = true, c.encoded, b.buffer.events[:0]
+	e.isWhole, e.most, e.batch.Events = true, c.encoded, buffer.events[:0]
 	err := e.run(ctx, inflated)
-	b.buffer.events = e.batch.Events[:0]
+	buffer.events = e.batch.Events[:0]
 	if errors.Is(err, errManyRecords) {
 		*r = before // nothing was delivered
 		e = p.emitter(j, r)
-		e.most, e.batch.Events = min(partBytes, c.encoded), b.buffer.events
+		e.most, e.batch.Events = min(partBytes, c.encoded), buffer.events
 		err = e.run(ctx, inflated)
-		b.buffer.events = e.batch.Events[:0]
+		buffer.events = e.batch.Events[:0]
 	}
 	return err
 }
@@ -77,7 +79,7 @@ func (p *Pipeline) emitter(j Job, r *Receipt) *emitter {
 
 // run splits what write writes, takes each record, and delivers the last part.
 func (e *emitter) run(ctx context.Context, write func(*trail.Splitter) error) error {
-	var s trail.Splitter
+	s := &e.splitter
 	s.Record = func(record []byte) error { return e.take(ctx, s.Count()-1, record) }
 	s.Odd = func(record []byte, why error) error {
 		text := string(record[:min(len(record), maxOddText)])
@@ -88,7 +90,7 @@ func (e *emitter) run(ctx context.Context, write func(*trail.Splitter) error) er
 		e.odd(OddRecord{Index: s.Count() - 1, Size: size, Why: trail.ErrRecordTooLarge})
 		return nil
 	}
-	err := write(&s)
+	err := write(s)
 	if err == nil {
 		err = s.Close()
 	}

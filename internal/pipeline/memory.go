@@ -103,37 +103,35 @@ const minEstimate = 64 << 10
 // withSlack is an eighth more.
 func withSlack(n int64) int64 { return n + n/8 }
 
-// reservation is the memory of one log file. One goroutine uses it.
-type reservation struct {
-	share *Share
-	taken amount // zero where nothing is reserved
-}
-
-// take reserves an amount of the source's room and of the pipeline's memory, unless that is
+// reserve takes an amount of the source's room and of the pipeline's memory, unless that is
 // done.
-func (r *reservation) take(ctx context.Context, n amount) error {
-	if r.taken != (amount{}) {
+func (h *held) reserve(ctx context.Context, n amount) error {
+	if h.reserved != (amount{}) {
 		return nil
 	}
-	s := r.share.source
-	if err := s.room.take(ctx, &r.share.tenant, n); err != nil {
+	s := h.share.source
+	if err := s.room.take(ctx, &h.share.tenant, n); err != nil {
 		return err
 	}
 	if err := s.memory.Acquire(ctx, n.memory); err != nil {
-		s.room.give(&r.share.tenant, n)
+		s.room.give(&h.share.tenant, n)
 		return err
 	}
-	r.taken = n
+	h.reserved = n
 	return nil
 }
 
-func (r *reservation) release() {
-	if r.taken == (amount{}) {
-		return
+// release gives the buffer and the memory back.
+func (h *held) release() {
+	if h.buffer != nil {
+		h.pipeline.buffers[h.class].Put(h.buffer)
+		h.buffer = nil
 	}
-	r.share.source.memory.Release(r.taken.memory)
-	r.share.source.room.give(&r.share.tenant, r.taken)
-	r.taken = amount{}
+	if h.reserved != (amount{}) {
+		h.share.source.memory.Release(h.reserved.memory)
+		h.share.source.room.give(&h.share.tenant, h.reserved)
+		h.reserved = amount{}
+	}
 }
 
 // buffer holds an inflated log file and its events. Each class has its own pool, so that

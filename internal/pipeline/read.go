@@ -16,16 +16,24 @@ import (
 
 // body is a log file in memory: inflated or, if it is large, as it is stored.
 type body struct {
-	buffer *buffer      // inflated, or nil
-	stored fetch.Chunks // as it is stored
+	held   *held
+	stored fetch.Chunks // as it is stored; nil for one that is held inflated
 	sum    digest.Sum
-	size   int64  // inflated bytes
-	done   func() // gives the memory back
+	size   int64 // inflated bytes
+}
+
+// held is what a log file holds until it is released. One goroutine uses it.
+type held struct {
+	pipeline *Pipeline
+	share    *Share
+	class    int     // of the buffer
+	buffer   *buffer // inflated, or nil
+	reserved amount  // zero where nothing is reserved
 }
 
 func (b body) release() {
-	if b.done != nil {
-		b.done()
+	if b.held != nil {
+		b.held.release()
 	}
 }
 
@@ -116,44 +124,35 @@ func (p *Pipeline) read(ctx context.Context, j Job, at trail.Object) (body, erro
 // readInflated reads a file of a size class into a buffer. It reserves the memory when
 // the first bytes are there: while a request waits for the network, it holds none.
 func (p *Pipeline) readInflated(ctx context.Context, j Job, at trail.Object, n int) (b body, err error) {
-	c := classes[n]
-	taken := &reservation{share: j.Share}
-	var buffer *buffer
-	done := func() {
-		p.put(n, buffer)
-		taken.release()
-	}
-	s, err := j.Share.source.fetcher.ReadLog(ctx, at, fetch.LogRead{
-		Early: j.Early, Slot: j.Slot, MaxInflated: c.inflated,
-		Open: func(ctx context.Context) (io.Writer, error) {
-			if err := taken.take(ctx, amount{memory: c.reserve(j.Share.source.sinks), active: j.Share.estimate(c)}); err != nil {
-				return nil, err
-			}
-			if buffer == nil {
-				buffer = p.buffer(n)
-			}
-			buffer.reset(int(min(withSlack(j.Share.last.inflated.Load()), c.inflated)))
-			return buffer, nil
-		},
-	})
+	h := &held{pipeline: p, share: j.Share, class: n}
+	s, err := j.Share.source.fetcher.ReadLog(
+		ctx, at, fetch.LogRead{Early: j.Early, Slot: j.Slot, MaxInflated: classes[n].inflated, Open: h.open},
+	)
 	b = body{sum: s.Sum, size: s.Inflated}
 	if err == nil {
 		err = j.Log.Check(s.Sum)
 	}
 	if err != nil {
-		done()
+		h.release()
 		return b, err
 	}
-	b.buffer, b.done = buffer, done
+	b.held = h
 	return b, nil
 }
 
-func (p *Pipeline) buffer(n int) *buffer { return p.buffers[n].Get().(*buffer) }
-
-func (p *Pipeline) put(n int, b *buffer) {
-	if b != nil {
-		p.buffers[n].Put(b)
+// open reserves memory for a log file of the class and returns the buffer to inflate it into,
+// which it empties.
+func (h *held) open(ctx context.Context) (io.Writer, error) {
+	c := classes[h.class]
+	err := h.reserve(ctx, amount{memory: c.reserve(h.share.source.sinks), active: h.share.estimate(c)})
+	if err != nil {
+		return nil, err
 	}
+	if h.buffer == nil {
+		h.buffer = h.pipeline.buffers[h.class].Get().(*buffer)
+	}
+	h.buffer.reset(int(min(withSlack(h.share.last.inflated.Load()), c.inflated)))
+	return h.buffer, nil
 }
 
 // errManyStored says that a file has more than maxStored stored bytes.
@@ -163,20 +162,16 @@ var errManyStored = fmt.Errorf("more than %d stored bytes: %w", maxStored, infla
 // held, and inflated once for the hash and once more for the records. It reserves the
 // memory when the first bytes are there.
 func (p *Pipeline) readStored(ctx context.Context, j Job, at trail.Object) (b body, err error) {
-	taken := &reservation{share: j.Share}
+	h := &held{pipeline: p, share: j.Share}
 	defer func() {
 		if err != nil {
-			taken.release()
+			h.release()
 		}
 	}()
 	f := j.Share.source.fetcher
-	b.stored, err = f.Stored(
-		ctx,
-		at,
-		fetch.StoredRead{Slot: j.Slot, Max: maxStored, Open: func(ctx context.Context) error {
-			return taken.take(ctx, amount{memory: largeReserve(j.Share.source.sinks)})
-		}},
-	)
+	b.stored, err = f.Stored(ctx, at, fetch.StoredRead{Slot: j.Slot, Max: maxStored, Open: func(ctx context.Context) error {
+		return h.reserve(ctx, amount{memory: largeReserve(j.Share.source.sinks)})
+	}})
 	if errors.Is(err, inflate.ErrTooLarge) {
 		return body{}, errManyStored
 	}
@@ -189,6 +184,6 @@ func (p *Pipeline) readStored(ctx context.Context, j Job, at trail.Object) (b bo
 	if err != nil {
 		return body{sum: b.sum}, err
 	}
-	b.done = taken.release
+	b.held = h
 	return b, nil
 }
