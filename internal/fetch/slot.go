@@ -13,7 +13,10 @@ const Stalled = time.Second
 // Slots bound the reads that make progress at once. A read that stalls gives its slot
 // back and takes one again when bytes come. So a server that hangs for one chain leaves
 // all slots to the others.
-type Slots struct{ used chan struct{} }
+type Slots struct {
+	used     chan struct{}
+	released sync.Pool // of *Slot: a timer for each read would cost more than the rest of it
+}
 
 // NewSlots returns n slots, one where n is less.
 func NewSlots(n int) *Slots { return &Slots{used: make(chan struct{}, max(n, 1))} }
@@ -39,9 +42,15 @@ func (s *Slots) tryTake() *Slot {
 }
 
 func (s *Slots) slot() *Slot {
-	slot := &Slot{slots: s, isOurs: true}
-	slot.timer = time.AfterFunc(Stalled, slot.stall)
-	slot.timer.Stop()
+	slot, _ := s.released.Get().(*Slot)
+	if slot == nil {
+		slot = &Slot{slots: s}
+		slot.timer = time.AfterFunc(Stalled, slot.stall)
+		slot.timer.Stop()
+	}
+	slot.mu.Lock()
+	defer slot.mu.Unlock()
+	slot.isOurs = true
 	return slot
 }
 
@@ -55,16 +64,17 @@ type Slot struct {
 	isAwaited bool       // the read waits for bytes
 }
 
-// Release ends the use of the slot. It may be called more than once.
+// Release ends the use of the slot. It must be called once.
 func (s *Slot) Release() {
 	if s == nil {
 		return
 	}
 	s.timer.Stop()
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.isAwaited = false
 	s.giveBack()
+	s.mu.Unlock()
+	s.slots.released.Put(s)
 }
 
 // giveBack makes room for others. The caller has locked the mutex.

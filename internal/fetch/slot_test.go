@@ -140,7 +140,6 @@ func TestSlots(t *testing.T) {
 					sum, err := f.ReadLog(ctx, h.log.Location(), read)
 					got.end = time.Since(began)
 					slot.Release()
-					slot.Release()
 					<-other
 					switch {
 					case tt.cancel == 0 && (err != nil || sum.Sum != h.log.Hash || int64(content.Len()) != sum.Inflated):
