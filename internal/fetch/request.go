@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync/atomic"
 	"time"
@@ -12,9 +13,10 @@ import (
 
 // Request is a GetObject that was sent before its body is needed, so that many round
 // trips overlap. The body stays unread in the connection. A Request occupies one of the
-// slots for early requests until it is read or dropped, or until its response is late. It
-// drops itself after MaxUnread, so that a chain that waits does not occupy them all. A nil
-// Request was not sent.
+// slots for early requests until it is read or dropped, and while its response is late it
+// does not. So no more bodies wait than there are slots: a late response is closed where none
+// is free. A Request drops itself after MaxUnread, so that a chain that waits does not occupy
+// them all. A nil Request was not sent.
 type Request struct {
 	object trail.Object
 	cancel context.CancelFunc
@@ -26,6 +28,9 @@ type Request struct {
 	meta   metadata
 	err    error // of the content
 }
+
+// errLate says that a response came late, when other requests had all slots.
+var errLate = errors.New("the response was late")
 
 // MaxUnread is how long a Request waits to be read.
 const MaxUnread = 10 * time.Second
@@ -45,7 +50,10 @@ func (f *Fetcher) Request(ctx context.Context, o trail.Object) *Request {
 		defer close(r.done)
 		slot.await()
 		r.body, r.meta, r.err = f.open(ctx, o)
-		slot.pause()
+		if r.err == nil && !slot.tryAgain() && !r.ended.Load() {
+			r.body.Close()
+			r.err = errLate
+		}
 	})
 	return r
 }
@@ -97,7 +105,7 @@ func (r *Request) read(ctx context.Context, o trail.Object, slot *Slot, use useB
 		}
 	}
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, r.err == errLate:
 		return false, nil
 	case r.err != nil:
 		return waited && !finding.IsFact(r.err), r.err

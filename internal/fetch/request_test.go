@@ -96,6 +96,39 @@ func TestRequestOfAnother(t *testing.T) {
 	}
 }
 
+// Late responses do not leave more bodies open than there are slots. One that was closed is
+// sent again when it is needed.
+func TestLateResponses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHour(t)
+		h.Latency = fetch.Stalled * 5 / 2
+		c := &closing{Objects: h}
+		f := fetch.New(c, 2)
+		var sent []*fetch.Request
+		for range 10 {
+			if r := f.Request(t.Context(), h.log.Location()); r != nil {
+				sent = append(sent, r)
+			}
+			time.Sleep(fetch.Stalled / 2)
+			if n := c.open.Load(); n > 2 {
+				t.Errorf("%d bodies wait", n)
+			}
+		}
+		if len(sent) < 5 {
+			t.Errorf("%d requests were sent: those whose response is late occupy the slots", len(sent))
+		}
+		for _, r := range sent {
+			if err := readEarly(f, r, h.log); err != nil {
+				t.Error(err)
+			}
+		}
+		f.Wait()
+		if n := c.open.Load(); n != 0 {
+			t.Errorf("%d bodies are open", n)
+		}
+	})
+}
+
 // As many requests may be sent early as reads run at once, beside these. Each slot comes
 // back when its response is read or dropped.
 func TestRequestsAreBounded(t *testing.T) {

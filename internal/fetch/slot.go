@@ -33,11 +33,19 @@ func (s *Slots) Take(ctx context.Context) (*Slot, error) {
 
 // tryTake returns a slot, nil where all are in use.
 func (s *Slots) tryTake() *Slot {
+	if s.try() {
+		return s.slot()
+	}
+	return nil
+}
+
+// try reports whether it used a slot.
+func (s *Slots) try() bool {
 	select {
 	case s.used <- struct{}{}:
-		return s.slot()
+		return true
 	default:
-		return nil
+		return false
 	}
 }
 
@@ -48,9 +56,7 @@ func (s *Slots) slot() *Slot {
 		slot.timer = time.AfterFunc(Stalled, slot.stall)
 		slot.timer.Stop()
 	}
-	slot.mu.Lock()
-	defer slot.mu.Unlock()
-	slot.isOurs = true
+	slot.took()
 	return slot
 }
 
@@ -123,13 +129,18 @@ func (s *Slot) resume(ctx context.Context) error {
 	}
 	select {
 	case s.slots.used <- struct{}{}:
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.isOurs = true
+		s.took()
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// took notes that the read has a slot.
+func (s *Slot) took() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.isOurs = true
 }
 
 // whileWaiting calls f, which may wait for something other than bytes. Where that takes
@@ -141,6 +152,18 @@ func (s *Slot) whileWaiting(ctx context.Context, f func(context.Context) error) 
 		err = slotErr
 	}
 	return err
+}
+
+// tryAgain is resume that does not wait. It reports whether the read has a slot.
+func (s *Slot) tryAgain() bool {
+	if s.pause() {
+		return true
+	}
+	if s.slots.try() {
+		s.took()
+		return true
+	}
+	return false
 }
 
 // watch returns a reader of a body that tells the slot when bytes are awaited and when

@@ -172,6 +172,9 @@ func TestOneChainAlone(t *testing.T) {
 		s := newSite(t, pipeline.Options{Memory: memory, Concurrency: 64})
 		body := log(600, 1000) // of the second class
 		jobs, other := s.hour(slices.Repeat([][]byte{body}, 40)...), s.hour(body)
+		if _, err := s.process(t.Context(), other[0]); err != nil { // tells how large they are
+			t.Fatal(err)
+		}
 		goOn := make(chan struct{})
 		s.sink.fail = func(b sink.Batch) error {
 			if b.Log.Key != other[0].Log.Object {
