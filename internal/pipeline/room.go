@@ -10,12 +10,13 @@ import (
 // place while it is in work, also while it hangs. So places bound the open connections.
 //
 // The chains share the room by one rule: a chain may take at most three times what it
-// leaves free. So a chain alone has three quarters, and chains that hang, however many,
-// leave some room to the others. The first log file of a chain may take all that is free,
-// and gets a place where none is free.
+// leaves free. So a chain alone has three quarters, and a chain that hangs leaves a quarter
+// of what it finds. The first log file of a chain may take all that is free, and gets a place
+// where none is free.
 //
-// A chain whose log file waits for memory gets no further place. One more connection would
-// wait, too.
+// A chain cannot have all while the others have no work: memory does not come back from a
+// body that hangs. A chain whose log file waits for memory gets no further place: one more
+// connection would wait, too.
 type room struct {
 	most amount // that one chain may take
 
