@@ -2,8 +2,10 @@ package pipeline_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -197,5 +199,47 @@ func TestOneChainAlone(t *testing.T) {
 				t.Error(r.err)
 			}
 		}
+	})
+}
+
+// Whatever ends a log file, or the wait for its place or memory, leaves room to the others:
+// all of them come to their end.
+func TestCancelledAtRandom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, pipeline.Options{Memory: pipeline.MinMemory(1), Concurrency: 4})
+		small, middle := s.hour(log(5, 1000))[0], s.hour(log(600, 1000))[0]
+		var open, most atomic.Int64
+		s.open(counting{s.World, time.Second, time.Second, &open, &most})
+		s.sink.fail = func(sink.Batch) error { time.Sleep(time.Second); return nil }
+		random := rand.New(rand.NewPCG(1, 2))
+		var ended []<-chan result
+		for range 10 {
+			share := s.source.Share()
+			for range 30 {
+				ctx := t.Context()
+				if random.IntN(2) == 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, time.Duration(random.Int64N(int64(2*time.Minute))))
+					defer cancel()
+				}
+				job := small
+				if random.IntN(3) == 0 {
+					job = middle
+				}
+				ended = append(ended, s.start(ctx, share, job))
+			}
+		}
+		cancelled := 0
+		for _, e := range ended {
+			if r := <-e; errors.Is(r.err, context.DeadlineExceeded) {
+				cancelled++
+			} else if r.err != nil {
+				t.Error(r.err)
+			}
+		}
+		if n := open.Load(); n != 0 || cancelled == 0 || cancelled > len(ended)*2/3 {
+			t.Errorf("%d bodies are open, %d of %d log files were cancelled", n, cancelled, len(ended))
+		}
+		s.balanced()
 	})
 }
