@@ -18,7 +18,8 @@ import (
 // body that hangs. A chain whose log file waits for memory gets no further place: one more
 // connection would wait, too.
 type room struct {
-	most amount // that one chain may take
+	most     amount    // that one chain may take
+	arrivals sync.Pool // of *arrival that nothing refers to any more
 
 	mu      sync.Mutex // guards what follows, and the tenants
 	free    amount
@@ -44,7 +45,7 @@ type tenant struct {
 type arrival struct {
 	tenant *tenant
 	n      amount
-	taken  chan struct{} // closed when it has what it waits for
+	taken  chan struct{} // has an element when it has what it waits for
 }
 
 // timesFree is how many times what it leaves free a chain may take.
@@ -58,6 +59,7 @@ func (r *room) take(ctx context.Context, t *tenant, n amount) error {
 	}
 	select {
 	case <-a.taken:
+		r.arrivals.Put(a)
 		return nil
 	case <-ctx.Done():
 	}
@@ -89,7 +91,11 @@ func (r *room) arrive(t *tenant, n amount) *arrival {
 		r.move(t, n, 1)
 		return nil
 	}
-	a := &arrival{t, n, make(chan struct{})}
+	a, _ := r.arrivals.Get().(*arrival)
+	if a == nil {
+		a = &arrival{taken: make(chan struct{}, 1)}
+	}
+	a.tenant, a.n = t, n
 	r.waiting = append(r.waiting, a)
 	t.awaiting += n.forMemory()
 	r.serve()
@@ -124,7 +130,7 @@ func (r *room) serveThose(places bool) {
 		case r.mayTake(t, a.n):
 			r.move(t, a.n, 1)
 			t.awaiting -= a.n.forMemory()
-			close(a.taken)
+			a.taken <- struct{}{}
 		default:
 			left = append(left, a)
 			t.refused, full = true, !places && t.taken.memory == 0
