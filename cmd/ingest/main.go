@@ -13,7 +13,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -25,16 +24,8 @@ import (
 	"github.com/trailseal/trailseal/internal/state"
 )
 
-// ballast raises the size of the heap at which the collector first runs. It is never written,
-// so it uses no physical memory. Without it the collector runs seven times in the first tenth
-// of a second, while buffers and connections are made (docs/benchmarks.md, "The collector").
-const ballast = 8 << 20
-
 func main() {
-	idle := make([]byte, ballast)
-	code := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)
-	runtime.KeepAlive(idle)
-	os.Exit(code)
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // Exit codes.
