@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"sync"
 
 	"github.com/trailseal/trailseal/internal/budget"
 	"github.com/trailseal/trailseal/internal/fetch"
@@ -20,7 +21,7 @@ type Source struct {
 	limits  limits
 	room    *room
 	slots   *fetch.Slots
-	workers *fetch.Workers
+	work    sync.WaitGroup // log files
 	memory  *budget.Budget // of all sources
 	last    sizes          // of the last log file of any chain
 }
@@ -58,14 +59,14 @@ func (p *Pipeline) Source(f *fetch.Fetcher) *Source {
 	l := limitsOf(max(p.options.Memory/int64(max(p.options.Sources, 1)), minShare(sinks)), slots, sinks)
 	return &Source{
 		fetcher: f, sinks: sinks, limits: l, room: &room{most: l.chain, free: l.all},
-		slots: fetch.NewSlots(slots), workers: fetch.NewWorkers(16 * slots), memory: p.memory,
+		slots: fetch.NewSlots(slots), memory: p.memory,
 	}
 }
 
-// Wait waits for what was started in the source and ends it.
+// Wait waits for what was started in the source.
 func (s *Source) Wait() {
 	s.fetcher.Wait()
-	s.workers.Wait()
+	s.work.Wait()
 }
 
 // Share is what the log files of one chain share: what they take of the source's room, and
@@ -91,7 +92,7 @@ func (s *Share) Go(ctx context.Context, f func(*fetch.Slot)) error {
 		s.source.room.give(&s.tenant, place)
 		return err
 	}
-	s.source.workers.Go(func() {
+	s.source.work.Go(func() {
 		defer func() { slot.Release(); s.source.room.give(&s.tenant, place) }()
 		f(slot)
 	})

@@ -68,7 +68,7 @@ func (w *walk) startCheck(check logCheck) {
 		w.r.doubt(w.r.logCtx, check.subject(check.log.Location()), errStay, 1)
 	case w.r.cfg.NoLogs:
 	default:
-		w.r.logs.Go(func() { check.run(w.r.logCtx) })
+		w.r.logs.Go(func() error { check.run(w.r.logCtx); return nil })
 	}
 }
 

@@ -138,7 +138,7 @@ type run struct {
 	keys     *chain.Keyring
 	collect  *report.Collector
 	underWay int             // scopes that are walked at once
-	logs     *fetch.Workers  // every log check under way
+	logs     errgroup.Group  // every log check under way
 	logCtx   context.Context // of those: they outlive the walks
 
 	unsearched atomic.Bool // some folder was not listed
@@ -163,9 +163,10 @@ type run struct {
 func newRun(ctx context.Context, c Config) *run {
 	r := &run{
 		cfg: c, keys: chain.NewKeyring(c.Keys, c.Start, c.End, time.Now), collect: report.NewCollector(c.Limits),
-		logs: fetch.NewWorkers(c.Concurrency), logCtx: ctx,
-		used: map[string]digest.Key{}, siblings: map[string]bool{}, movedFrom: map[string]int{},
+		logCtx: ctx,
+		used:   map[string]digest.Key{}, siblings: map[string]bool{}, movedFrom: map[string]int{},
 	}
+	r.logs.SetLimit(max(c.Concurrency, 1))
 	// What is read is named as it was signed, wherever it lies.
 	objects := *c.Fetcher
 	objects.Objects = c.Source.View(c.Fetcher.Objects)
@@ -200,7 +201,7 @@ func (r *run) walkAll(ctx context.Context, all []scope) error {
 		walks.Go(func() error { return r.scope(walkCtx, s) })
 	}
 	err := walks.Wait()
-	r.logs.Wait()
+	_ = r.logs.Wait() // a check has no error: it reports
 	return err
 }
 
