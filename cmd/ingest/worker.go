@@ -14,7 +14,7 @@ import (
 )
 
 // memoryBesides is what the program takes beside the logs in flight: code, connections,
-// digests, listings, and the ballast, which counts and uses no physical memory.
+// digests and listings.
 const memoryBesides = 64 << 20
 
 // runWorker opens what the settings name and runs a worker to its end. A replay asks for a
