@@ -12,9 +12,9 @@ import (
 // Source is what the log files of one source share. Each source has its own, so that
 // one that hangs does not hold up the others.
 //
-// A log file takes a place, a slot, and memory when its first bytes are there. It gives its
-// slot to others while it waits for memory, so nothing that has memory waits for one that has
-// none.
+// A log file takes a place, a slot, and memory when its first bytes are there. It waits for
+// memory with a slot for a second at most (fetch.Slot). So a log file that has memory and
+// waits for a slot gets one.
 type Source struct {
 	fetcher *fetch.Fetcher
 	sinks   int // that encode each log file
