@@ -38,7 +38,7 @@ race: ## all tests with the race detector
 	go test -race -timeout 20m ./...
 
 simulate: ## lives of workers with failures, kills and tampering, from SEEDS seeds (10000)
-	TRAILSEAL_SEEDS=$(SEEDS) go test ./internal/ingest -run 'TestSimulation$$' -count 1 -timeout 30m
+	TRAILSEAL_SEEDS=$(SEEDS) go test ./test/simulation -count 1 -timeout 30m
 
 fuzz-short: ## each fuzz target for a few thousand inputs
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=5000x

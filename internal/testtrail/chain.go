@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/trailseal/trailseal/pkg/digest"
@@ -218,17 +220,38 @@ func (c *Chain) SignBody(d *Issued, body []byte) {
 	d.Body = body
 	text := digest.StringToSign(d.Doc.End, d.Doc.Bucket, d.Doc.Object, sha256.Sum256(body), previous)
 	sum := sha256.Sum256([]byte(text))
-	sig, err := rsa.SignPKCS1v15(nil, c.trail.world.signer(c.region, period(d.End)), crypto.SHA256, sum[:])
-	if err != nil {
-		panic(err)
-	}
-	d.Signature = hex.EncodeToString(sig)
+	d.Signature = sign(c.trail.world.signer(c.region, period(d.End)), sum)
 	d.Meta = map[string]string{digest.MetaSignature: d.Signature, digest.MetaSignatureAlgorithm: digest.SignatureAlgorithm}
 	delivered := d.End.Add(digestDelay)
 	if c.suffix {
 		d.Meta[digest.MetaBackfillGenerated] = delivered.UTC().Format(time.RFC3339)
 	}
 	c.trail.world.Put(d.Bucket, d.Key, Stored{Body: Gzip(body), Meta: d.Meta, Encoding: "gzip", Modified: delivered})
+}
+
+// signatures has the first ones that were made, and signed counts them. Equal worlds are signed
+// once, since signing takes longest. A large world must not keep all of its signatures.
+var (
+	signatures = new(sync.Map)
+	signed     = new(atomic.Int64)
+)
+
+const maxSigned = 10_000
+
+func sign(key *rsa.PrivateKey, sum [sha256.Size]byte) string {
+	of := [2]any{key, sum}
+	if s, isThere := signatures.Load(of); isThere {
+		return s.(string)
+	}
+	sig, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, sum[:])
+	if err != nil {
+		panic(err)
+	}
+	s := hex.EncodeToString(sig)
+	if signed.Add(1) <= maxSigned {
+		signatures.Store(of, s)
+	}
+	return s
 }
 
 // Reissue changes the i-th digest and signs it again, as only someone with

@@ -51,12 +51,15 @@ type World struct {
 
 // New returns a world without buckets.
 func New() *World {
-	w := &World{Store: NewStore()}
-	for i := range keyCount {
-		w.keys = append(w.keys, loadKey(fmt.Sprintf("keys/test%d.pem", i)))
-	}
-	return w
+	return &World{Store: NewStore(), keys: loadKeys()}
 }
+
+var loadKeys = sync.OnceValue(func() (keys []*rsa.PrivateKey) {
+	for i := range keyCount {
+		keys = append(keys, loadKey(fmt.Sprintf("keys/test%d.pem", i)))
+	}
+	return keys
+})
 
 func loadKey(name string) *rsa.PrivateKey {
 	b, err := keyFiles.ReadFile(name)

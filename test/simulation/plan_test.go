@@ -1,4 +1,4 @@
-package ingest_test
+package simulation_test
 
 import (
 	"fmt"
@@ -406,7 +406,7 @@ func (p *simPlan) announce(r *rand.Rand) {
 				continue
 			}
 			for _, v := range p.objects[d.object.Bucket][p.find(d.object)].versions {
-				body := s3Event(d.object)
+				body := created(d.object)
 				if v.stored == nil {
 					body = removed(d.object)
 				}
@@ -425,7 +425,7 @@ func (p *simPlan) announce(r *rand.Rand) {
 		if r.IntN(5) > 0 || l.object.Bucket != p.world.source {
 			continue
 		}
-		body := s3Event(l.object)
+		body := created(l.object)
 		if r.IntN(3) == 0 {
 			body = removed(l.object) // true or not
 		}
@@ -438,7 +438,7 @@ func (p *simPlan) announce(r *rand.Rand) {
 		name.End = at.Add(-time.Duration(r.IntN(300)) * time.Minute).Truncate(time.Second)
 		o := trail.Object{Bucket: p.world.source, Key: name.String()}
 		send(at, nil, []string{
-			s3Event(o), removed(o), removed(d.object), s3Event(trail.Object{Bucket: "foreign", Key: o.Key}), `{"no":"form"}`,
+			created(o), removed(o), removed(d.object), created(trail.Object{Bucket: "foreign", Key: o.Key}), `{"no":"form"}`,
 		}[r.IntN(5)])
 	}
 	p.note("%d messages, loss %.2f, again %.2f", len(p.mails), loss, again)
@@ -446,7 +446,17 @@ func (p *simPlan) announce(r *rand.Rand) {
 
 // removed is a message that an object was deleted.
 func removed(o trail.Object) string {
-	return strings.Replace(s3Event(o), "ObjectCreated:Put", "ObjectRemoved:Delete", 1)
+	return message("ObjectRemoved:Delete", o)
+}
+
+// created is a message that an object came.
+func created(o trail.Object) string { return message("ObjectCreated:Put", o) }
+
+func message(event string, o trail.Object) string {
+	return fmt.Sprintf(
+		`{"Records":[{"eventVersion":"2.9","eventName":%q,"s3":{"bucket":{"name":%q},"object":{"key":%q,"size":1}}}]}`,
+		event, o.Bucket, strings.ReplaceAll(o.Key, "+", "%2B"),
+	)
 }
 
 // at returns random numbers for one call: the n-th of a seam about an object. What they

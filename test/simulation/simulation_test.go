@@ -1,4 +1,11 @@
-package ingest_test
+// Package simulation_test runs whole lives of workers of internal/ingest, through its public
+// API, against worlds that go on meanwhile:
+//
+//	world_test.go  signed worlds, which all simulations share
+//	plan_test.go   what a seed decides before the first worker starts
+//	seams_test.go  the calls of a worker, each of which can fail
+//	check_test.go  what must be so after each step, and in the end
+package simulation_test
 
 import (
 	"context"
@@ -32,7 +39,7 @@ import (
 // hang, or fail although they took effect, tampered and planted objects, objects that come
 // late, moves, gaps and backfill. All of it is drawn from one seed.
 //
-// At each step and in the end it demands what sim_check_test.go says: the accounts are even, no
+// At each step and in the end it demands what check_test.go says: the accounts are even, no
 // head is ahead of what is durable, each finding is right, each worker ends in time, and
 // in the end each proven event is durable in each sink, or a finding says why not.
 //

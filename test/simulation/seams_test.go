@@ -1,4 +1,4 @@
-package ingest_test
+package simulation_test
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing/iotest"
 	"time"
 
 	"github.com/trailseal/trailseal/internal/inflate"
@@ -207,7 +208,7 @@ func (b simObjects) Get(ctx context.Context, o trail.Object) (io.ReadCloser, map
 	switch {
 	case errors.Is(err, errStruck) && called: // the answer comes, and breaks off
 		body := v.stored.Body[:len(v.stored.Body)/2]
-		return io.NopCloser(io.MultiReader(bytes.NewReader(body), broken{})), v.stored.Meta, nil
+		return io.NopCloser(io.MultiReader(bytes.NewReader(body), iotest.ErrReader(errStruck))), v.stored.Meta, nil
 	case errors.Is(err, errStruck) && o.Bucket == b.w.sim.plan.world.source:
 		return nil, nil, errsOfGet[len(o.Key)%len(errsOfGet)]
 	case err != nil:

@@ -1,8 +1,9 @@
-package ingest_test
+package simulation_test
 
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -90,13 +91,15 @@ var simWorlds = sync.OnceValue(func() (all []*simWorld) {
 	return all
 })
 
+var day = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+
 // newOrganizationWorld returns a world whose trail becomes an organization's or changes its
 // prefix, and whose other chains begin later: in a folder that is there, and in a new one.
 func newOrganizationWorld(r *rand.Rand) *testtrail.Random {
 	w := testtrail.New()
-	g := &testtrail.Random{World: w, Source: bucket, Start: day}
+	g := &testtrail.Random{World: w, Source: "trail-bucket", Start: day}
 	t := w.Trail(testtrail.Options{})
-	c := t.Chain(account, region, day)
+	c := t.Chain("111122223333", "us-east-1", day)
 	c.Hours(2 + r.IntN(4))
 	if r.IntN(2) == 0 {
 		t.Organization = "o-abcdefghij"
@@ -105,7 +108,7 @@ func newOrganizationWorld(r *rand.Rand) *testtrail.Random {
 	}
 	c.Hours(3 + r.IntN(4))
 	late := w.Trail(testtrail.Options{Name: []string{"aaa", "zzz"}[r.IntN(2)], Offset: 41 * time.Minute})
-	second := late.Chain(account, region, day.Add(time.Duration(2+r.IntN(5))*time.Hour))
+	second := late.Chain("111122223333", "us-east-1", day.Add(time.Duration(2+r.IntN(5))*time.Hour))
 	second.Hours(3 + r.IntN(3))
 	third := late.Chain("444455556666", "eu-west-1", day.Add(time.Duration(3+r.IntN(5))*time.Hour))
 	third.Hours(2)
@@ -186,8 +189,12 @@ func (w *simWorld) addDigest(byID map[string]*simChain, issued *testtrail.Issued
 func (w *simWorld) addLog(l digest.Log) *simLog {
 	log := &simLog{object: l.Location(), sum: l.Hash, first: w.events, genuine: w.stored(l.Location())}
 	var events []sink.Event
-	for i, r := range recordsOf(log.genuine.Body) {
-		log.records = append(log.records, r)
+	for r, err := range trail.Records(bytes.NewReader(simInflate(log.genuine.Body))) {
+		if err != nil && !errors.Is(err, trail.ErrRecordTooLarge) {
+			break // the records before that place are emitted
+		}
+		i := len(log.records)
+		log.records = append(log.records, slices.Clone(r))
 		events = append(events, sink.Event{Index: i})
 		log.isOff = log.isOff || bytes.Contains(r, []byte("StopLogging"))
 	}
