@@ -2,236 +2,283 @@ package ingest_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/trailseal/trailseal/internal/follow"
 	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/ledger"
-	"github.com/trailseal/trailseal/internal/sink"
-	"github.com/trailseal/trailseal/internal/source"
 	"github.com/trailseal/trailseal/internal/testtrail"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// eventsOf counts the emitted events of an account.
-func (s *site) eventsOf(account string) (n int) {
-	for _, line := range s.sink.lines {
-		if strings.Contains(line, "AWSLogs/"+account+"/") {
-			n++
+// What comes while no worker runs is emitted from its start on, whatever --since says: the
+// chain was absent when its account folder was last listed in full.
+func TestNewWhileDown(t *testing.T) {
+	var lives []life
+	for name, add := range map[string]func(*site, time.Time) *testtrail.Chain{
+		"account": func(s *site, at time.Time) *testtrail.Chain { return s.trail.Chain(other, region, at) },
+		"account whose digests are older": func(s *site, _ time.Time) *testtrail.Chain {
+			return s.trail.Chain(other, region, day)
+		},
+		"region": func(s *site, at time.Time) *testtrail.Chain { return s.trail.Chain(account, "eu-west-1", at) },
+		"trail": func(s *site, at time.Time) *testtrail.Chain {
+			return s.World.Trail(testtrail.Options{Name: "aaa"}).Chain(account, region, at)
+		},
+		"organization": func(s *site, at time.Time) *testtrail.Chain {
+			return s.World.Trail(testtrail.Options{Organization: "o-abcdefghij"}).Chain(account, region, at)
+		},
+		"trail below a prefix": func(s *site, at time.Time) *testtrail.Chain {
+			return s.World.Trail(testtrail.Options{Name: "bbb", Prefix: "p"}).Chain(account, region, at)
+		},
+	} {
+		for _, days := range []int{0, 1, 40, 100} {
+			lives = append(lives, life{fmt.Sprintf("%s, %d days", name, days), 3, steps(nothing, func(s *site) {
+				s.c.Hours(2)
+				c := s.add(add(s, s.c.Now().Add(time.Hour)))
+				c.Hours(30)
+				for _, d := range c.Issued {
+					s.Edit(bucket, d.Key, func(o *testtrail.Stored) { o.Modified = c.Now() })
+				}
+				s.at(c.Now().AddDate(0, 0, days))
+				s.cfg.Since = s.cfg.Now().Add(-2 * time.Hour)
+			}), nil, 0})
 		}
 	}
-	return n
+	live(t, lives)
 }
 
-// A chain that was absent when its account folder was last listed in full begins at its
-// oldest digest, whatever --since says. One whose folder was never listed begins there.
+// A chain goes on after its head, whatever its age, and begins at --since where its account
+// folder was never listed in full, or where the chain was there then.
 func TestWhereAChainBegins(t *testing.T) {
-	const other = "444455556666"
-	perHour := 5
-	for _, row := range []struct {
-		name    string
-		before  func(*site) // what the first run finds beside the chain of the site
-		account string
-		region  string
-		hours   int // that the new chain has when the second run comes
-		want    int // hours that are emitted
-	}{
-		{"a new account", func(*site) {}, other, region, 30, 31},
-		{"a new region of a known account", func(*site) {}, account, "eu-west-1", 30, 31},
-		{"the control: it was listed the first time", func(s *site) {
-			s.trail.Chain(other, region, day).Hours(2)
-		}, "", "", 0, 3},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			s := newSite(t, 2)
-			s.cfg.Since = day.Add(-time.Hour)
-			row.before(s)
-			s.run(t)
-			before := len(s.sink.lines)
-			if row.account != "" {
-				c := s.trail.Chain(row.account, row.region, day)
-				c.Hours(row.hours)
-				for _, d := range c.Issued { // they come now
-					s.Edit(d.Bucket, d.Key, func(o *testtrail.Stored) { o.Modified = c.Now() })
+	// since makes the last five hours the asked time.
+	since := func(s *site) { s.cfg.Since = s.c.Now().Add(-5 * time.Hour) }
+	// early makes all digests so far ones that end before the asked time.
+	early := func(s *site) {
+		s.cfg.Since = s.c.Now().Add(10 * time.Minute)
+		for i := range s.c.Issued {
+			s.lose(i)
+		}
+	}
+	bad := func(s *site) { s.c.Hours(30); since(s); s.lose(20); s.Put(bucket, s.digest(20).Key, junk()) }
+	later := func(days int) func(*site) {
+		return func(s *site) { s.at(day.AddDate(0, 0, days)) }
+	}
+	var stands trail.Object
+	lives := []life{
+		{"down for long", 2, steps(nothing, func(s *site) { s.c.Hours(30); since(s) }), nil, 0},
+		{"down for long, and a digest is gone", 2, steps(nothing, func(s *site) { s.c.Hours(30); since(s); gone(20)(s) }), found("digest-missing"), 0},
+		{"down for long, and a digest is bad", 2, steps(nothing, bad), found("digest-corrupt"), 0},
+		{"down for more than a week, and a digest is gone", 2, steps(nothing, func(s *site) {
+			s.c.Hours(24*7 + 30)
+			since(s)
+			gone(190)(s)
+		}), found("digest-missing"), 0},
+		{"all were before the asked time, and it goes on", 30, steps(early, hours(2)), nil, 0},
+		{"all were before the asked time, and it begins anew", 30, steps(early, func(s *site) {
+			stops(s, 50*24*time.Hour)
+			s.c.Hours(2)
+		}), nil, 0},
+		{"new, and its first digests are gone", 2, steps(nothing, func(s *site) {
+			c := s.chain(other, region, day)
+			c.Hours(6)
+			s.Delete(bucket, c.Issued[0].Key)
+			s.Delete(bucket, c.Issued[1].Key)
+			s.lost = append(s.lost, c.Issued[1].Logs...)
+		}), found("digest-missing"), 0},
+		{"two trails of one name", 3, steps(func(s *site) {
+			s.add(s.World.Trail(testtrail.Options{Organization: "o-abcdefghij"}).Chain(account, region, day)).Hours(3)
+		}, func(s *site) { s.c.Hours(1); s.others[0].Hours(1) }), nil, 0},
+		{"the source has another text", 3, steps(nothing, func(s *site) {
+			s.c.Hours(1)
+			s.sources("s3://" + bucket + "//")
+		}), nil, 0},
+		// Another chain of the place has a head that is days newer.
+		{"a trail without a head that was denied at first", 3, steps(func(s *site) {
+			old := s.add(s.World.Trail(testtrail.Options{Name: "old"}).Chain(account, region, day))
+			old.Hours(3)
+			s.c.Hours(24 * 3)
+			stands = trail.Object{Bucket: bucket, Key: old.Issued[1].Key}
+			s.deny(stands, errReset)
+		}, func(s *site) { s.deny(stands, nil) }), nil, 0},
+		{"a chain that waited for long", 3, steps(nothing, func(s *site) {
+			s.c.Hours(3)
+			s.deny(s.digest(4), fs.ErrPermission)
+			later(50)(s)
+		}, later(100), func(s *site) { s.deny(s.digest(4), nil) }), nil, 0},
+		{"a chain that waited for long, and whose head is loaded late", 3, steps(nothing, func(s *site) {
+			s.c.Hours(3)
+			s.deny(s.digest(4), fs.ErrPermission)
+			later(50)(s)
+		}, later(100), func(s *site) {
+			s.deny(s.digest(4), nil)
+			s.state.get = func(string) error { time.Sleep(time.Second); return nil }
+		}), nil, 0},
+	}
+	for _, fails := range []bool{false, true} {
+		lives = append(lives, life{fmt.Sprintf("came and ended while no worker ran, listing fails once %t", fails), 3,
+			steps(nothing, func(s *site) {
+				s.chain(other, region, day.AddDate(0, 0, 10)).Hours(20)
+				later(100)(s)
+				s.hooks.list = func(_ context.Context, prefix string) error {
+					if strings.Contains(prefix, other+"/CloudTrail-Digest") && fails {
+						fails = false
+						return errReset
+					}
+					return nil
 				}
-				s.cfg.Now = func() time.Time { return c.Now().Add(time.Hour) }
-				s.cfg.Since = c.Now().Add(-3 * time.Hour) // a relative --since of a later run
-				s.run(t)
-				if n := len(s.sink.lines) - before; n != (row.want-1)*perHour {
-					t.Errorf("%d events, want %d", n, (row.want-1)*perHour)
-				}
-			} else if n := s.eventsOf(other); n != (row.want-1)*perHour {
-				t.Errorf("%d events, want %d", n, (row.want-1)*perHour)
+			}), nil, 0})
+	}
+	live(t, lives)
+}
+
+// Where the listing shows only the newest digest, the others are found by the names that they
+// give each other.
+func TestHiddenByTheListing(t *testing.T) {
+	for _, tt := range []struct {
+		isKnown bool // the chain has a head
+		gone    int  // digest, 0: none
+	}{{false, 0}, {true, 0}, {false, 27}, {false, 7}, {true, 27}, {true, 7}} {
+		withSite(t, fmt.Sprintf("head %t, gone %d", tt.isKnown, tt.gone), 2, func(s *site) {
+			if tt.isKnown {
+				s.run()
 			}
-			if len(s.found.all) > 0 {
-				t.Errorf("findings %v", s.found.all)
+			s.c.Hours(26)
+			newest := s.digest(28).Key
+			s.hooks.shows = func(key string) bool { return key == newest }
+			var classes []string
+			if tt.gone > 0 {
+				gone(tt.gone)(s)
+				classes = found("digest-missing")
 			}
-			s.once(t)
+			for i := 0; i < tt.gone && !tt.isKnown; i++ { // nothing names what lies before
+				s.lose(i)
+			}
+			s.run()
+			s.expect(classes...)
 		})
 	}
 }
 
-// A chain that begins after digests that are gone tells the first of them.
-func TestBeginsAfterAHole(t *testing.T) {
-	s := newSite(t, 2)
-	s.run(t)
-	c := s.trail.Chain("444455556666", region, day)
-	c.Hours(6)
-	s.Delete(bucket, c.Issued[0].Key)
-	s.Delete(bucket, c.Issued[1].Key)
-	s.cfg.Now = func() time.Time { return c.Now().Add(time.Hour) }
-	s.run(t)
-	if len(s.found.all) != 1 || s.found.all[0].Class != "digest-missing" || s.found.all[0].Key != c.Issued[1].Key {
-		t.Errorf("findings %+v", s.found.all)
-	}
-	if n := s.eventsOf("444455556666"); n != 5*5 {
-		t.Errorf("%d events", n)
-	}
-}
-
-// Two trails of one name, of an account and of its organization, have heads of their own.
-func TestTwoTrailsOfOneName(t *testing.T) {
-	s := newSite(t, 3)
-	org := s.World.Trail(testtrail.Options{Organization: "o-abcdefghij"})
-	c := org.Chain(account, region, day)
-	c.Hours(3)
-	s.run(t)
-	s.c.Hours(1)
-	c.Hours(1)
-	s.run(t)
-	if n := len(s.sink.lines); n != 2*4*5 {
-		t.Errorf("%d events", n)
-	}
-	if len(s.found.all) > 0 {
-		t.Errorf("findings %v", s.found.all)
-	}
-	s.once(t)
-	var names []string
-	for e, err := range s.cfg.State.List(t.Context(), "chain/") {
-		if err != nil {
-			t.Fatal(err)
+// Backfill digests since the asked time are emitted once each, in any order and however old they
+// are.
+func TestBackfill(t *testing.T) {
+	many := func(s *site) {
+		b := s.add(s.c.Backfill(day.Add(time.Hour)))
+		for range 120 {
+			b.Hour(s.Log(1))
 		}
-		names = append(names, e.Name)
+		s.c.Hours(120)
 	}
-	if len(names) != 2 {
-		t.Errorf("heads %q", names)
-	}
-}
-
-// Texts that mean one source find the same heads.
-func TestHeadsOfOneSource(t *testing.T) {
-	s := newSite(t, 3)
-	s.run(t)
-	s.c.Hours(1)
-	src, err := source.Parse("s3://" + bucket + "//")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.cfg.Sources = []ingest.Source{{Source: src, Objects: s.World}}
-	s.run(t)
-	s.expect(t, s.want())
-	s.once(t)
-}
-
-// A head that belongs to no source is told.
-func TestUnmatchedHead(t *testing.T) {
-	s := newSite(t, 1)
-	name := ledger.Name("s3://another", trail.Chain{Place: trail.Place{Account: account, Region: region}, Trail: "main", HomeRegion: region})
-	if _, err := s.cfg.State.Put(t.Context(), name, []byte(`{"version":2}`), ""); err != nil {
-		t.Fatal(err)
-	}
-	if got := s.runFor(t)["unmatched_heads{}"]; got != 1 {
-		t.Errorf("%v heads", got)
-	}
-}
-
-// Names that are planted leave no head, and hide no chain, however many they are.
-func TestPlantedNames(t *testing.T) {
-	s := newSite(t, 2)
-	const planted = 2100
-	for i := range planted {
-		name := s.c.Name()
-		name.Trail = fmt.Sprintf("planted-%04d", i)
-		s.Put(bucket, name.Digest(s.c.Now()).String(), testtrail.Stored{Body: testtrail.Gzip([]byte("{}"))})
-	}
-	once := newSite(t, 0)
-	once.World, once.c = s.World, s.c
-	late := s.World.Trail(testtrail.Options{Name: "zzz"})
-	c := late.Chain(account, region, day)
-	c.Hours(2)
-	s.cfg.Once = false
-	s.cfg.Now = func() time.Time { return s.c.Now().Add(time.Hour) }
-	once.cfg.Sources, once.cfg.Now = s.cfg.Sources, s.cfg.Now
-	once.run(t) // a run that ends by itself looks at all of them, too
-	if n := len(once.sink.lines); n != 2*2*5 || len(once.found.all) != planted {
-		t.Errorf("%d events, %d findings", n, len(once.found.all))
-	}
-	s.untilEvents(t, 2*2*5)
-	heads := 0
-	for _, err := range s.cfg.State.List(t.Context(), "chain/") {
-		if err != nil {
-			t.Fatal(err)
-		}
-		heads++
-	}
-	if heads != 2 {
-		t.Errorf("%d heads", heads)
-	}
-}
-
-// untilEvents runs the worker until so many events are emitted. A worker that never emits
-// them ends the test after ten minutes.
-func (s *site) untilEvents(t *testing.T, n int) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-	defer cancel()
-	s.cfg.Once, s.cfg.Metrics = false, prometheus.NewRegistry()
-	s.cfg.Sink = sinkFunc(func(ctx context.Context, b sink.Batch) error {
-		err := s.sink.Emit(ctx, b)
-		s.sink.mu.Lock()
-		defer s.sink.mu.Unlock()
-		if len(s.sink.lines) >= n {
-			time.AfterFunc(50*time.Millisecond, cancel)
-		}
-		return err
+	late := map[string]testtrail.Stored{}
+	live(t, []life{
+		{"the control", 4, steps(many), nil, 0},
+		{"old evidence", 4, steps(func(s *site) { many(s); s.at(s.c.Now().AddDate(0, 0, 200)) }), nil, 0},
+		{"down for 100 days", 4, steps(nothing, func(s *site) { many(s); s.at(s.c.Now().AddDate(0, 0, 100)) }), nil, 0},
+		{"in no order, and one is planted", 6, steps(nothing, func(s *site) {
+			b := s.add(s.c.Backfill(day.Add(time.Hour)))
+			for i := range 3 {
+				d := b.Hour(s.Log(4))
+				if i != 1 {
+					late[d.Key], _ = s.Stored(bucket, d.Key)
+					s.Delete(bucket, d.Key)
+				}
+			}
+			s.run()
+			for key, o := range late {
+				s.Put(bucket, key, o)
+				s.run()
+			}
+			s.Put(bucket, b.Name().Digest(s.c.Now().Add(time.Hour)).String(), junk())
+		}), found("digest-corrupt"), 0},
 	})
-	if _, err := ingest.Run(ctx, s.cfg); err != nil {
-		t.Fatal(err)
-	}
-	if got := len(s.sink.lines); got != n {
-		t.Errorf("%d events, want %d", got, n)
+}
+
+// A chain with more backfill digests than its head remembers repeats none: those that are listed
+// again are remembered, and those that are older are not listed.
+func TestManyBackfillDigests(t *testing.T) {
+	withSite(t, "", 4, func(s *site) {
+		const remembered, added = 2000, 150
+		s.run()
+		b := s.add(s.c.Backfill(day.Add(remembered * time.Hour)))
+		head := follow.Head{Version: follow.HeadVersion}
+		for i := range remembered { // they are done: to read one again would be a finding
+			end := b.Now().Add(time.Duration(i-remembered+1) * time.Hour)
+			head.Backfills = append(head.Backfills, end)
+			s.Put(bucket, b.Name().Digest(end).String(), junk())
+		}
+		text, err := json.Marshal(head)
+		if err == nil {
+			_, err = s.state.Store.Put(s.t.Context(), ledger.Name("s3://"+bucket, b.Name()), text, "")
+		}
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for range added {
+			b.Hour(s.Log(1))
+		}
+		end := b.Now().Add(time.Hour)
+		s.at(day.AddDate(0, 0, 40)) // so that a listing in full is not older
+		s.run()
+		s.at(end)
+		s.run()
+		s.expect()
+	})
+}
+
+// Sources of one bucket with a prefix each, or that overlap, leave nothing out and emit nothing
+// twice, whatever came while no worker ran.
+func TestSourcesOfOneBucket(t *testing.T) {
+	for name, texts := range map[string][]string{
+		"the control: one source": {"s3://" + bucket},
+		"two prefixes":            {"s3://" + bucket + "/a", "s3://" + bucket + "/b"},
+		"a prefix of the other":   {"s3://" + bucket, "s3://" + bucket + "/b"},
+		"one twice":               {"s3://" + bucket, "s3://" + bucket + "/"},
+	} {
+		withSite(t, name, 0, func(s *site) {
+			s.Delete(bucket, s.digest(0).Key)
+			s.c = s.World.Trail(testtrail.Options{Prefix: "a", Name: "one"}).Chain(account, region, day)
+			b := s.add(s.World.Trail(testtrail.Options{Prefix: "b", Name: "two"}).Chain(other, region, day))
+			s.sources(texts...)
+			for _, hours := range []int{2, 120} {
+				s.c.Hours(hours)
+				b.Hours(hours)
+				s.run()
+				s.expect()
+			}
+		})
 	}
 }
 
-// A chain whose digests all were older than --since when its folder was listed was there:
-// its next digest does not make it a new one, whose history is emitted.
-func TestSinceHoldsForAChainThatWasListed(t *testing.T) {
-	for _, row := range []struct {
-		name string
-		stop time.Duration // logging is off before the next digests
-	}{{"goes on", 0}, {"begins anew", 50 * 24 * time.Hour}} {
-		t.Run(row.name, func(t *testing.T) {
-			s := newSite(t, 30)
-			s.cfg.Since = s.c.Now().Add(10 * time.Minute)
-			s.run(t)
-			if n := len(s.sink.lines); n > 0 {
-				t.Errorf("%d events before the asked time", n)
+// A source that cannot be listed, or a folder of one, does not hold up another source, and is the
+// error of the run.
+func TestBrokenSource(t *testing.T) {
+	for _, broken := range []string{"", "AWSLogs/" + other + "/CloudTrail-Digest/"} {
+		withSite(t, "folder "+broken, 4, func(s *site) {
+			s.World.Trail(testtrail.Options{Bucket: "second"}).Chain(other, region, day).Hours(2)
+			s.sources("s3://"+bucket, "s3://second")
+			s.hooks.below = func(_ context.Context, prefix string) error {
+				if prefix == broken {
+					return errReset
+				}
+				return nil
 			}
-			if row.stop > 0 {
-				s.c.Skip(row.stop)
-				s.c.Restart(s.c.Now())
+			if broken == "" {
+				s.hooks.below = nil
+				s.Fail("second", "", &testtrail.Fault{Err: errReset})
 			}
-			s.c.Hours(2)
-			s.run(t)
-			if n := len(s.sink.lines); n != 2*5 {
-				t.Errorf("%d events, want those of 2 hours", n)
+			if _, _, err := s.try(); !errors.Is(err, errReset) {
+				s.t.Errorf("error %v", err)
 			}
-			s.once(t)
+			s.expect()
 		})
 	}
 }
@@ -239,31 +286,81 @@ func TestSinceHoldsForAChainThatWasListed(t *testing.T) {
 // While a folder cannot be listed that may hold another prefix, no account folder counts as
 // listed in full. A folder that is denied for good does not matter.
 func TestListedWhileAPrefixIsHidden(t *testing.T) {
-	for _, row := range []struct {
+	for _, tt := range []struct {
 		name string
 		err  error
 		want bool
 	}{
 		{"control", nil, true},
-		{"for now", errors.New("connection reset by peer"), false},
+		{"for now", errReset, false},
 		{"for good", fs.ErrPermission, true},
 	} {
-		t.Run(row.name, func(t *testing.T) {
-			s := newSite(t, 2)
-			s.Put(bucket, "zz/x", testtrail.Stored{Body: []byte("x")})
-			s.cfg.Sources[0].Objects = &partial{World: s.World, folders: func(prefix string) error {
+		withSite(t, tt.name, 2, func(s *site) {
+			s.Put(bucket, "zz/x", junk())
+			s.hooks.below = func(_ context.Context, prefix string) error {
 				if prefix == "zz/" {
-					return row.err
+					return tt.err
 				}
 				return nil
-			}}
-			s.cfg.Metrics = prometheus.NewRegistry()
-			if _, err := ingest.Run(t.Context(), s.cfg); !errors.Is(err, row.err) {
-				t.Errorf("error %v", err)
 			}
-			all, err := ledger.New(s.cfg.State).Listings(t.Context(), "s3://"+bucket)
-			if isListed := !all.Last(s.c.Place()).IsZero(); err != nil || isListed != row.want {
-				t.Errorf("listed: %t, %v", isListed, err)
+			if _, _, err := s.try(); !errors.Is(err, tt.err) {
+				s.t.Errorf("error %v", err)
+			}
+			all, err := ledger.New(s.state).Listings(s.t.Context(), "s3://"+bucket)
+			if isListed := !all.Last(s.c.Place()).IsZero(); err != nil || isListed != tt.want {
+				s.t.Errorf("listed: %t, %v", isListed, err)
+			}
+		})
+	}
+}
+
+// A run with an end emits the events of the digests whose hours touch the asked time, and
+// compares the digest after them.
+func TestUntil(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		since, until time.Duration // from the chain's starting digest
+		tamper       func(*site)
+		hours        []int // whose events are emitted
+		want         []string
+		isUnproven   bool
+	}{
+		{"some hours", 3*time.Hour - 1, 4*time.Hour + 1, nothing, []int{3, 4, 5}, nil, false},
+		{"between two digests", 3*time.Hour + 1, 4 * time.Hour, nothing, []int{4}, nil, false},
+		{"up to now", 101*time.Hour + 1, 104 * time.Hour, nothing, []int{102, 103, 104}, nil, false},
+		{"the last digest is gone", 3*time.Hour + 1, 5 * time.Hour, gone(5), []int{4}, found("digest-missing"), false},
+		{"a log file is gone", 3*time.Hour + 1, 4 * time.Hour, func(s *site) {
+			s.Delete(bucket, s.c.Issued[4].Logs[0].Key)
+		}, []int{4}, found("log-missing"), false},
+		{"tampering after the next digest is not seen", 3*time.Hour + 1, 4 * time.Hour, gone(8), []int{4}, nil, false},
+		{"before the chain began", -48 * time.Hour, -24 * time.Hour, nothing, nil, nil, true},
+	} {
+		withSite(t, tt.name, 104, func(s *site) { // more than a frontier keeps
+			tt.tamper(s)
+			for n := range s.c.Issued {
+				if !slices.Contains(tt.hours, n) {
+					s.lose(n)
+				}
+			}
+			start := s.c.Issued[0].End
+			s.cfg.Since, s.cfg.Until = start.Add(tt.since), start.Add(tt.until)
+			s.hooks.reads = &counter{}
+			s.cfg.Metrics = prometheus.NewRegistry()
+			w, err := ingest.New(s.t.Context(), s.cfg)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			if o, err := w.Run(s.t.Context()); err != nil || o.Waiting != 0 {
+				s.t.Errorf("%+v, %v", o, err)
+			}
+			s.expect(tt.want...)
+			if n := s.hooks.reads.all.Load(); n > int64(2*len(tt.hours)+2) {
+				s.t.Errorf("%d log files were read", n)
+			}
+			for _, c := range w.Status().Chains {
+				if c.VerifiedUntil.IsZero() != tt.isUnproven || c.VerifiedUntil.After(s.cfg.Until.Add(time.Hour)) {
+					s.t.Errorf("%+v", c)
+				}
 			}
 		})
 	}

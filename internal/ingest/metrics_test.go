@@ -2,130 +2,85 @@ package ingest_test
 
 import (
 	"fmt"
-	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/trailseal/trailseal/internal/ingest"
-	"github.com/trailseal/trailseal/internal/testtrail"
+	"github.com/trailseal/trailseal/internal/ledger"
 	"github.com/trailseal/trailseal/pkg/finding"
 )
 
-// values returns every series of a registry, as "name{label=value,...}".
-func values(t *testing.T, r *prometheus.Registry) map[string]float64 {
-	t.Helper()
-	families, err := r.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := map[string]float64{}
-	for _, f := range families {
-		for _, m := range f.Metric {
-			var labels []string
-			for _, l := range m.Label {
-				labels = append(labels, l.GetName()+"="+l.GetValue())
-			}
-			value := m.GetCounter().GetValue() + m.GetGauge().GetValue()
-			all[f.GetName()+"{"+strings.Join(labels, ",")+"}"] = value
-		}
-	}
-	return all
-}
-
-// A counter that appears with its first event has no increase: everything that
-// an alert looks at is there before anything happens.
-func TestZerosAreShown(t *testing.T) {
+// A counter that appears with its first event has no increase: everything that an alert looks at
+// is there before anything happens.
+func TestMetricsOfANewWorker(t *testing.T) {
 	r := prometheus.NewRegistry()
 	s := newSite(t, 1)
 	s.cfg.Metrics = r
 	if _, err := ingest.New(t.Context(), s.cfg); err != nil {
 		t.Fatal(err)
 	}
-	got := values(t, r)
+	if problems, err := testutil.GatherAndLint(r); err != nil || len(problems) > 0 {
+		t.Errorf("%v %v", problems, err)
+	}
 	want := []string{
-		"digests_total{result=valid}", "logs_total{result=invalid}", "announced_total{result=refused}", "state_errors_total{}",
-		"finding_retries_total{}", "chains{state=waiting}", "unaccounted{kind=objects}",
+		"digests_total{result=valid}", "logs_total{result=invalid}", "announced_total{result=refused}",
+		"state_errors_total{}", "finding_retries_total{}", "chains{state=waiting}", "unaccounted{kind=objects}",
 	}
 	for _, class := range finding.Classes() {
-		want = append(want, fmt.Sprintf("findings_total{class=%s}", class), fmt.Sprintf("last_finding_timestamp_seconds{class=%s}", class))
+		want = append(want, fmt.Sprintf("findings_total{class=%s}", class))
+		want = append(want, fmt.Sprintf("last_finding_timestamp_seconds{class=%s}", class))
 	}
 	for _, reason := range finding.Reasons() {
 		want = append(want, fmt.Sprintf("unverified_total{reason=%s}", reason))
 	}
+	got := values(t, r)
 	for _, series := range want {
-		if v, there := got[series]; !there || v != 0 {
-			t.Errorf("%s: %v, %v", series, v, there)
+		if v, isThere := got[series]; !isThere || v != 0 {
+			t.Errorf("%s: %v, %v", series, v, isThere)
 		}
 	}
 }
 
-func (s *site) runFor(t *testing.T) map[string]float64 {
-	t.Helper()
-	r := prometheus.NewRegistry()
-	s.cfg.Metrics = r
-	if _, err := ingest.Run(t.Context(), s.cfg); err != nil {
-		t.Fatal(err)
-	}
-	return values(t, r)
-}
-
-func TestFindingIsCountedAndDated(t *testing.T) {
-	s := newSite(t, 5)
-	s.Edit(bucket, s.c.Issued[2].Logs[0].Key, func(o *testtrail.Stored) { o.Body = append(o.Body, 0) })
-	got := s.runFor(t)
-	if n := got["findings_total{class=log-corrupt}"]; n != 1 {
-		t.Errorf("%v findings", n)
-	}
-	if at := got["last_finding_timestamp_seconds{class=log-corrupt}"]; at != float64(s.cfg.Now().Unix()) {
-		t.Errorf("last at %v", at)
-	}
-	if at := got["last_finding_timestamp_seconds{class=log-modified}"]; at != 0 {
-		t.Errorf("another class at %v", at)
-	}
-	if n := got["grace_seconds{}"]; n != s.cfg.Grace.Seconds() {
-		t.Errorf("grace %v", n)
-	}
-}
-
-// What cannot be read is counted once for each try, and its chain waits.
-func TestWaitingChainIsCounted(t *testing.T) {
-	s := newSite(t, 3)
-	other := s.trail.Chain("444455556666", region, day)
-	other.Hours(3)
-	s.Fail(bucket, s.c.Issued[2].Logs[0].Key, &testtrail.Fault{Err: fmt.Errorf("get: %w", finding.ErrKMSDenied)})
-	got := s.runFor(t)
-	for series, want := range map[string]float64{
-		"chains{state=waiting}": 1, "chains{state=current}": 1, "chains{state=behind}": 0, "chains{state=late}": 0, "pending_digests{}": 2,
-		"unverified_total{reason=kms-denied}": 4, "unverified_total{reason=network}": 0, // four tries
+func TestMetrics(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		make func(*site)
+		want map[string]float64
+	}{
+		{"a finding", func(s *site) { s.Edit(bucket, s.c.Issued[2].Logs[0].Key, spoil) }, map[string]float64{
+			"findings_total{class=log-corrupt}": 1, "grace_seconds{}": 7200,
+			"last_finding_timestamp_seconds{class=log-corrupt}":  float64(day.Add(4*time.Hour + 491*time.Second).Unix()),
+			"last_finding_timestamp_seconds{class=log-modified}": 0,
+		}},
+		// What cannot be read is counted once for each try, and its chain waits.
+		{"a chain that waits", func(s *site) {
+			s.chain(other, region, day).Hours(3)
+			s.deny(s.c.Issued[2].Logs[0], finding.ErrKMSDenied)
+		}, map[string]float64{
+			"chains{state=waiting}": 1, "chains{state=current}": 1, "chains{state=behind}": 0, "chains{state=late}": 0,
+			"pending_digests{}": 2, "unverified_total{reason=kms-denied}": 4, "unverified_total{reason=network}": 0,
+		}},
+		{"a head of another source", func(s *site) {
+			name := ledger.Name("s3://another", s.c.Name())
+			if _, err := s.state.Store.Put(s.t.Context(), name, []byte(`{"version":2}`), ""); err != nil {
+				s.t.Fatal(err)
+			}
+		}, map[string]float64{"unmatched_heads{}": 1}},
+		{"a restart", func(s *site) { s.run() }, map[string]float64{
+			"chain_verified_until_timestamp_seconds{account=111122223333,region=us-east-1,trail=main}": float64(
+				day.Add(3*time.Hour + 491*time.Second).Unix()),
+		}},
 	} {
-		if got[series] != want {
-			t.Errorf("%s %v, want %v", series, got[series], want)
-		}
-	}
-}
-
-// The newest digest of a copy has no signature yet: that is no trouble.
-func TestUnsignedChainDoesNotWait(t *testing.T) {
-	s := newSite(t, 3)
-	s.copied(t, t.TempDir())
-	if got := s.runFor(t); got["chains{state=unsigned}"] != 1 || got["chains{state=waiting}"] != 0 {
-		t.Errorf("%v", got)
-	}
-}
-
-func TestRefusalsAreCounted(t *testing.T) {
-	for seam, series := range map[string]string{
-		"Find": "finding_retries_total{}", "Get head": "state_errors_total{}", "Put": "state_errors_total{}",
-	} {
-		t.Run(seam, func(t *testing.T) {
-			s := newFaultSite(t).fresh()
-			f := &fault{seam: seam, mode: "fails", n: map[string]int{"Get head": 3}[seam]} // after findings and listings
-			f.n = max(f.n, 1)
-			s.cfg.State, s.cfg.Sink, s.cfg.Findings = struckState{s.store, f}, retried(struckSink{s.sink, f}), struckFindings{s.found, f}
-			got := s.runFor(t)
-			if got[series] != 1 || got["state_conflicts_total{}"] != 0 {
-				t.Errorf("%s %v", series, got[series])
+		withSite(t, tt.name, 3, func(s *site) {
+			tt.make(s)
+			_, series := s.run()
+			for name, want := range tt.want {
+				if series[name] != want {
+					s.t.Errorf("%s is %v, want %v", name, series[name], want)
+				}
 			}
 		})
 	}

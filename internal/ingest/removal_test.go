@@ -1,159 +1,173 @@
 package ingest_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/notify"
 	"github.com/trailseal/trailseal/internal/testtrail"
-	"github.com/trailseal/trailseal/pkg/finding"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
 
-// An announced deletion is looked at: it is a finding only where the object is gone and a
-// trusted digest lists it. A message alone never ends a worker.
-func TestAnnouncedRemovals(t *testing.T) {
-	digestOf := func(d *testtrail.Issued) trail.Object { return trail.Object{Bucket: d.Bucket, Key: d.Key} }
-	for _, row := range []struct {
+// listLate makes the n-th digest of the chain list one more log file, delivered a minute before
+// the digest ends. Where key is not "", the file has that name.
+func (s *site) listLate(n int, key string) trail.Object {
+	o, entry := s.c.Deliver(s.c.Issued[n].End.Add(-time.Minute), s.Log(2))
+	if key != "" {
+		stored, _ := s.Stored(o.Bucket, o.Key)
+		s.Delete(o.Bucket, o.Key)
+		s.Put(o.Bucket, key, stored)
+		o.Key, entry.Object = key, key
+	}
+	s.c.ReissueFrom(n, func(d *testtrail.Doc) { d.Logs = append(d.Logs, entry) })
+	return o
+}
+
+// An announced deletion is looked at: it is a finding only where the object is gone and a trusted
+// digest lists it, wherever that digest is in the chain.
+func TestRemovals(t *testing.T) {
+	log := func(s *site) trail.Object { return s.c.Issued[2].Logs[0] }
+	digest := func(n int) func(*site) trail.Object { return func(s *site) trail.Object { return s.digest(n) } }
+	missing, none := "log-missing", ""
+	deleted := notify.Removal{Cause: notify.Deleted}
+	type row struct {
 		name    string
-		gone    func(*site) notify.Removal
-		result  string // of the metric
-		class   finding.Class
-		comes   bool // the message comes back
-		refused bool
-	}{
-		{"a listed log", func(s *site) notify.Removal {
-			o := s.c.Issued[2].Logs[0]
-			s.Delete(bucket, o.Key)
-			return notify.Removal{Object: o, Cause: notify.Deleted}
-		}, "listed", finding.LogMissing, false, false},
-		{"a listed log, hidden by a delete marker", func(s *site) notify.Removal {
-			o := s.c.Issued[2].Logs[0]
-			s.Delete(bucket, o.Key)
-			return notify.Removal{Object: o, Cause: notify.Marked, VersionID: "v"}
-		}, "listed", finding.LogMissing, false, false},
-		{"the version of a listed log", func(s *site) notify.Removal {
-			o := s.c.Issued[2].Logs[0]
-			s.Delete(bucket, o.Key)
-			return notify.Removal{Object: o, Cause: notify.Deleted, VersionID: "v"}
-		}, "listed", finding.LogMissing, false, false},
-		{"a log that is there", func(s *site) notify.Removal {
-			return notify.Removal{Object: s.c.Issued[2].Logs[0], Cause: notify.Deleted}
-		}, "present", "", false, false},
-		{"a log that expired", func(s *site) notify.Removal {
-			o := s.c.Issued[2].Logs[0]
-			s.Delete(bucket, o.Key)
-			return notify.Removal{Object: o, Cause: notify.Expired}
-		}, "expired", "", false, false},
-		{"a log that no digest lists", func(s *site) notify.Removal {
-			o := s.c.Issued[2].Logs[0]
-			o.Key = strings.Replace(o.Key, ".json.gz", "", 1)
-			return notify.Removal{Object: trail.Object{Bucket: bucket, Key: o.Key[:len(o.Key)-4] + "zzzz.json.gz"}, Cause: notify.Deleted}
-		}, "unlisted", "", false, false},
-		{"a digest that its successor names", func(s *site) notify.Removal {
-			o := digestOf(s.c.Issued[2])
-			s.Delete(bucket, o.Key)
-			return notify.Removal{Object: o, Cause: notify.Deleted}
-		}, "listed", finding.DigestMissing, false, false},
-		{"the newest digest", func(s *site) notify.Removal {
-			o := digestOf(s.c.Issued[4])
-			s.Delete(bucket, o.Key)
-			return notify.Removal{Object: o, Cause: notify.Deleted}
-		}, "ahead", "", false, false},
-		{"a digest of another prefix", func(s *site) notify.Removal {
-			o := digestOf(s.c.Issued[2])
-			return notify.Removal{Object: trail.Object{Bucket: bucket, Key: "other/" + o.Key}, Cause: notify.Deleted}
-		}, "", "", true, false},
-		{"a planted digest", func(s *site) notify.Removal {
-			o := trail.Object{Bucket: bucket, Key: s.c.Name().Digest(s.c.Issued[2].End.Add(time.Minute)).String()}
-			return notify.Removal{Object: o, Cause: notify.Deleted}
-		}, "unlisted", "", false, false},
-		{"another account", func(s *site) notify.Removal {
-			o := s.c.Issued[2].Logs[0]
-			o.Key = strings.ReplaceAll(o.Key, account, "999999999999")
-			return notify.Removal{Object: o, Cause: notify.Deleted}
-		}, "", "", true, false},
-		{"another bucket", func(s *site) notify.Removal {
-			return notify.Removal{Object: trail.Object{Bucket: "other", Key: s.c.Issued[2].Logs[0].Key}, Cause: notify.Deleted}
-		}, "", "", true, true},
-		{"a digest that cannot be read", func(s *site) notify.Removal {
-			o := s.c.Issued[2].Logs[0]
-			s.Delete(bucket, o.Key)
-			s.Fail(bucket, s.c.Issued[2].Key, &testtrail.Fault{Err: errors.New("connection reset")})
-			return notify.Removal{Object: o, Cause: notify.Deleted}
-		}, "", "", true, false},
+		object  func(*site) trail.Object // before the first run
+		isThere bool                     // it is not deleted
+		removal notify.Removal
+		result  string // of the metric, "" where the message comes back
+		class   string
+		unread  bool          // the digest cannot be read
+		age     time.Duration // of the message
+	}
+	rows := []row{
+		{"a listed log file", log, false, deleted, "listed", missing, false, 0},
+		{
+			"a listed log file, hidden by a delete marker", log, false,
+			notify.Removal{Cause: notify.Marked, VersionID: "v"}, "listed", missing, false, 0,
+		},
+		{
+			"the version of a listed log file", log, false, notify.Removal{Cause: notify.Deleted, VersionID: "v"},
+			"listed", missing, false, 0,
+		},
+		{"a log file that is there", log, true, deleted, "present", none, false, 0},
+		{"a log file that expired", log, false, notify.Removal{Cause: notify.Expired}, "expired", none, false, 0},
+		{"a log file that no digest lists", func(s *site) trail.Object {
+			key := log(s).Key
+			return trail.Object{Bucket: bucket, Key: key[:len(key)-len("abcd.json.gz")] + "zzzz.json.gz"}
+		}, false, deleted, "unlisted", none, false, 0},
+		{"a digest that its successor names", digest(2), false, deleted, "listed", "digest-missing", false, 0},
+		{"the newest digest", digest(4), false, deleted, "ahead", none, false, 0},
+		{"a planted digest", func(s *site) trail.Object { return s.nameAfter(2, time.Minute) }, false, deleted, "unlisted", none, false, 0},
+		{"a digest below another prefix", func(s *site) trail.Object {
+			return trail.Object{Bucket: bucket, Key: "other/" + s.digest(2).Key}
+		}, false, deleted, "", none, false, 0},
+		{"of another account", func(s *site) trail.Object {
+			return trail.Object{Bucket: bucket, Key: strings.ReplaceAll(log(s).Key, account, other)}
+		}, false, deleted, "", none, false, 0},
+		{"of another bucket", func(s *site) trail.Object {
+			return trail.Object{Bucket: "other", Key: log(s).Key}
+		}, false, deleted, "", none, false, 0},
+		{"the digest cannot be read", log, false, deleted, "", none, true, 0},
+		{"the digest cannot be read within the grace", log, false, deleted, "unverified", none, true, 4 * time.Hour},
+	}
+	for name, object := range map[string]func(*site) trail.Object{
+		"delivered just before the end of its hour": func(s *site) trail.Object { return s.listLate(2, "") },
+		"in the newest digest":                      func(s *site) trail.Object { return s.listLate(4, "") },
+		"published days after its stamp": func(s *site) trail.Object {
+			s.c.Hours(60)
+			k := trail.LogKey{Place: s.c.Place(), Stamp: day.Add(30 * time.Minute), Unique: "abcdefgh12345678"}
+			k.Day = s.c.Issued[60].End.Truncate(24 * time.Hour)
+			return s.listLate(60, k.String())
+		},
+		"before a gap, with another minute of the hour": func(s *site) trail.Object {
+			stops(s, 5*time.Hour+17*time.Minute)
+			s.c.Hours(3)
+			return log(s)
+		},
+		"before the trail changed its prefix": func(s *site) trail.Object {
+			s.trail.Prefix = "elsewhere"
+			s.c.Hours(3)
+			return log(s)
+		},
+		"of one trail of two, and the other's digest is gone": func(s *site) trail.Object {
+			c := s.World.Trail(testtrail.Options{Name: "aaa"}).Chain(account, region, day)
+			c.Hours(4)
+			s.Delete(bucket, c.Issued[2].Key)
+			return log(s)
+		},
+		"in a backfill digest": func(s *site) trail.Object {
+			return s.c.Backfill(day.Add(time.Hour)).Hour(s.Log(4)).Logs[0]
+		},
 	} {
-		t.Run(row.name, func(t *testing.T) {
-			s := newSite(t, 4)
-			s.cfg.Metrics = prometheus.NewRegistry()
-			s.run(t)
-			a := newAnnouncer([]trail.Object{})
-			a.gone = []notify.Removal{row.gone(s)}
-			s.cfg.Announcers = []ingest.Announcer{a}
-			got := s.runFor(t)
-			var classes []finding.Class
+		rows = append(rows, row{"a log file " + name, object, false, deleted, "listed", missing, false, 0})
+	}
+	for _, tt := range rows {
+		withSite(t, tt.name, 4, func(s *site) {
+			o := tt.object(s)
+			s.run()
+			s.found.all = nil
+			if _, isThere := s.Stored(o.Bucket, o.Key); isThere && !tt.isThere {
+				s.Delete(o.Bucket, o.Key)
+			}
+			if tt.unread {
+				s.deny(s.digest(2), errReset)
+			}
+			tt.removal.Object = o
+			a := s.announce(notify.Delivery{Removed: []notify.Removal{tt.removal}, Sent: s.cfg.Now().Add(-tt.age)})
+			_, series := s.run()
 			for _, f := range s.found.all {
-				classes = append(classes, f.Class)
+				if string(f.Class) != tt.class || f.Key != o.Key {
+					s.t.Errorf("finding %+v", f)
+				}
 			}
-			if want := []finding.Class{row.class}; row.class == "" && len(classes) > 0 || row.class != "" && !slices.Equal(classes, want) {
-				t.Errorf("findings %v", s.found.all)
+			if isFound := len(s.found.all) == 1; isFound != (tt.class != "") {
+				s.t.Errorf("findings %+v", s.found.all)
 			}
-			if len(a.ends) != 1 || (a.ends[0] != nil) != row.comes {
-				t.Errorf("the message ended with %v", a.ends)
+			if len(a.ends) != 1 || (a.failed() > 0) != (tt.result == "") {
+				s.t.Errorf("the message ended with %v", a.ends)
 			}
-			if row.result != "" && got[fmt.Sprintf("removals_total{result=%s}", row.result)] != 1 {
-				t.Errorf("%q is not counted: %v", row.result, got)
+			want := map[string]float64{}
+			if tt.result != "" {
+				want[fmt.Sprintf("removals_total{result=%s}", tt.result)] = 1
 			}
-			if refused := got["announced_total{result=refused}"] == 1; refused != row.refused {
-				t.Errorf("refused %t", refused)
+			if o.Bucket != bucket {
+				want["announced_total{result=refused}"] = 1
+			}
+			if tt.result == "unverified" {
+				want["unverified_total{reason=network}"] = 1
+			}
+			for name, n := range series {
+				isOf := strings.HasPrefix(name, "removals_total") || strings.HasPrefix(name, "announced_total{result=refused") ||
+					strings.HasPrefix(name, "unverified_total")
+				if isOf && n != want[name] {
+					s.t.Errorf("%s is %v, want %v", name, n, want[name])
+				}
 			}
 		})
 	}
 }
 
-// What cannot be decided within the grace is counted, and its message does not come back.
-func TestUndecidedRemoval(t *testing.T) {
-	s := newSite(t, 4)
-	s.run(t)
-	o := s.c.Issued[2].Logs[0]
-	s.Delete(bucket, o.Key)
-	s.Fail(bucket, s.c.Issued[2].Key, &testtrail.Fault{Err: errors.New("connection reset")})
-	a := newAnnouncer([]trail.Object{})
-	a.gone, a.sent = []notify.Removal{{Object: o, Cause: notify.Deleted}}, s.cfg.Now().Add(-4*time.Hour)
-	s.cfg.Announcers = []ingest.Announcer{a}
-	got := s.runFor(t)
-	if len(a.ends) != 1 || a.ends[0] != nil || got["removals_total{result=unverified}"] != 1 || got["unverified_total{reason=network}"] != 1 {
-		t.Errorf("ended with %v, %v", a.ends, got)
-	}
-	if len(s.found.all) > 0 {
-		t.Errorf("findings %v", s.found.all)
-	}
-}
-
-// A forged removal does not end a worker that halts at findings. A true one does.
-func TestRemovalAndHalt(t *testing.T) {
-	for _, isTrue := range []bool{false, true} {
-		s := newSite(t, 4)
-		s.run(t)
-		o := s.c.Issued[2].Logs[0]
-		if isTrue {
+// Messages about a source that is an access point name the bucket behind it.
+func TestMessagesOfAnAccessPoint(t *testing.T) {
+	for _, text := range []string{"s3://" + bucket, "arn:aws:s3:us-east-1:111122223333:accesspoint/audit"} {
+		withSite(t, text, 4, func(s *site) {
+			s.sources(text)
+			if src := &s.cfg.Sources[0]; src.IsAccessPoint() {
+				s.hooks.bucket = bucket
+				src.Learn(bucket)
+			}
+			s.run()
+			s.c.Hours(1)
+			o := s.c.Issued[2].Logs[0]
 			s.Delete(bucket, o.Key)
-		}
-		a := newAnnouncer([]trail.Object{})
-		a.gone = []notify.Removal{{Object: o, Cause: notify.Deleted}}
-		s.cfg.Announcers, s.cfg.Halt = []ingest.Announcer{a}, true
-		s.cfg.Metrics = prometheus.NewRegistry()
-		_, err := ingest.Run(context.Background(), s.cfg)
-		if errors.Is(err, ingest.ErrHalt) != isTrue {
-			t.Errorf("true %t: %v", isTrue, err)
-		}
+			a := s.announce(notify.Delivery{Created: s.digests(5), Removed: []notify.Removal{{Object: o, Cause: notify.Deleted}}})
+			if s.run(); len(a.ends) != 1 || a.failed() > 0 {
+				s.t.Errorf("ended with %v", a.ends)
+			}
+			s.expectFound("log-missing")
+		})
 	}
 }

@@ -1,0 +1,330 @@
+package ingest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/trailseal/trailseal/internal/ingest"
+	"github.com/trailseal/trailseal/internal/notify"
+	"github.com/trailseal/trailseal/internal/state"
+	"github.com/trailseal/trailseal/internal/testtrail"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// life is what becomes of a site. The worker runs after each step until all is processed that
+// can be, and once more with nothing to do.
+type life struct {
+	name    string
+	hours   int
+	steps   []func(*site)
+	want    []string // classes of findings
+	waiting int      // chains that wait after the last step
+}
+
+func steps(s ...func(*site)) []func(*site) { return s }
+func nothing(*site)                        {}
+func hours(n int) func(*site)              { return func(s *site) { s.c.Hours(n) } }
+func gone(n int) func(*site)               { return func(s *site) { s.lose(n); s.Delete(bucket, s.digest(n).Key) } }
+func found(classes ...string) []string     { return classes }
+
+func live(t *testing.T, lives []life) {
+	for _, l := range lives {
+		withSite(t, l.name, l.hours, func(s *site) {
+			waiting := 0
+			for _, step := range l.steps {
+				step(s)
+				o, _ := s.run()
+				waiting = o.Waiting
+			}
+			if waiting != l.waiting {
+				s.t.Errorf("%d chains wait", waiting)
+			}
+			s.expect(l.want...)
+			s.run()
+			s.expect(l.want...)
+		})
+	}
+}
+
+func space(b []byte) []byte          { return append(b, ' ') }
+func unsigned(o *testtrail.Stored)   { o.Meta = nil }
+func junk() testtrail.Stored         { return testtrail.Stored{Body: []byte("x")} }
+func asOrganization(s *site)         { s.trail.Organization = "o-abcdefghij" }
+func spoil(o *testtrail.Stored)      { o.Body = append(o.Body, 0) }
+func packed(s string) []byte         { return testtrail.Gzip([]byte(s)) }
+func stops(s *site, d time.Duration) { s.c.Skip(d); s.c.Restart(s.c.Now()) }
+
+// nameAfter returns the name of a digest that would end a while after one of the chain.
+func (s *site) nameAfter(n int, d time.Duration) trail.Object {
+	return trail.Object{Bucket: bucket, Key: s.c.Name().Digest(s.c.Issued[n].End.Add(d)).String()}
+}
+
+// plant puts something under the name of a digest that would end a while after one of the chain.
+func (s *site) plant(n int, d time.Duration) { s.Put(bucket, s.nameAfter(n, d).Key, junk()) }
+
+// What is proven is emitted once, and what is wrong is reported once, also over restarts.
+func TestChain(t *testing.T) {
+	lives := []life{
+		{"untouched", 4, steps(nothing, hours(2)), nil, 0},
+		{"log file modified", 4, steps(func(s *site) { s.EditLog(s.lose(2, 0), space) }), found("log-modified"), 0},
+		{"log file gone", 4, steps(func(s *site) { s.Delete(bucket, s.lose(2, 0).Key) }), found("log-missing"), 0},
+		{"log file corrupt", 4, steps(func(s *site) { s.Edit(bucket, s.lose(2, 0).Key, spoil) }), found("log-corrupt"), 0},
+		{
+			"digest without signature, proven by its successor", 4,
+			steps(func(s *site) { s.Edit(bucket, s.digest(2).Key, unsigned) }), found("digest-signature"), 0,
+		},
+		{
+			"digest modified", 4, steps(func(s *site) { s.lose(2); s.EditLog(s.digest(2), space) }),
+			found("digest-signature"), 0,
+		},
+		{"digest gone", 4, steps(gone(2)), found("digest-missing"), 0},
+		{
+			"two digests gone", 4, steps(func(s *site) { gone(2)(s); gone(3)(s) }),
+			found("digest-missing", "digest-missing"), 0,
+		},
+		{"digest replaced by a signed one", 4, steps(func(s *site) {
+			s.c.Reissue(3, func(d *testtrail.Doc) { d.Newest = nil })
+		}), found("chain-mismatch"), 0},
+		{"rollback", 3, steps(nothing, func(s *site) {
+			s.c.ReissueFrom(3, func(d *testtrail.Doc) { d.PrevObject = &s.c.Issued[1].Key })
+			s.c.Hours(1)
+			s.c.ReissueFrom(4, func(d *testtrail.Doc) { d.PrevObject = &s.c.Issued[2].Key })
+		}), found("rollback"), 0},
+		{"planted between an unsigned digest and its successor", 3, steps(func(s *site) {
+			s.Edit(bucket, s.digest(2).Key, unsigned)
+			s.plant(2, time.Second)
+		}), found("digest-corrupt", "digest-signature", "digest-signature"), 0},
+		{"digests of very many log files", 1, steps(func(s *site) {
+			for range 3 {
+				s.c.Hour(s.logs(1700)...)
+			}
+			if n := len(s.c.Issued[2].Body); n < 600<<10 {
+				s.t.Fatalf("a digest of only %d bytes", n)
+			}
+			s.Edit(bucket, s.digest(2).Key, unsigned)
+		}), found("digest-signature"), 0},
+		{"the trail moves to another bucket, and the former one is not a source", 3, steps(func(s *site) {
+			s.trail.Bucket = "new-bucket"
+			s.AddBucket("new-bucket")
+			s.c.Hours(3)
+			s.cfg.Sources[0].Bucket, s.cfg.Sources[0].Name = "new-bucket", "s3://new-bucket"
+		}), nil, 0},
+		{"a bucket that is gone for a while", 3, steps(func(s *site) {
+			s.deny(s.digest(1), noBucket)
+		}, func(s *site) {
+			s.deny(s.digest(1), nil)
+			s.deny(s.c.Issued[2].Logs[0], noBucket)
+			s.repeat = true // the other log file of the digest
+		}, func(s *site) { s.deny(s.c.Issued[2].Logs[0], nil) }), nil, 0},
+	}
+	// Anyone who may write to the bucket can plant a name of any time. It moves no head.
+	for _, after := range []time.Duration{-30 * time.Minute, time.Second, 30 * time.Minute, time.Hour} {
+		lives = append(lives, life{"planted " + after.String() + " after the next end", 3, steps(func(s *site) {
+			planted := s.nameAfter(3, time.Hour+after)
+			s.Put(bucket, planted.Key, testtrail.Stored{Body: packed(`{}`)})
+			s.at(s.c.Now().Add(time.Hour + after))
+		}, nothing, func(s *site) {
+			s.c.Hours(3)
+			s.at(s.c.Now().Add(time.Hour))
+		}), found("digest-corrupt"), 0})
+	}
+	live(t, lives)
+}
+
+// A trail that changes its prefix or its organization is followed across the move, in whatever
+// order the folders sort, and across a gap.
+func TestMoves(t *testing.T) {
+	var lives []life
+	for name, move := range map[string]func(*site){
+		"prefix, sorts before": func(s *site) { s.trail.Prefix = "A" },
+		"prefix, sorts behind": func(s *site) { s.trail.Prefix = "zz" },
+		"organization":         asOrganization,
+	} {
+		for _, hasHead := range []bool{false, true} {
+			for _, hasGap := range []bool{false, true} {
+				first, classes := nothing, []string(nil)
+				if hasHead {
+					first = func(s *site) { s.run(); s.c.Hours(2) }
+				}
+				if hasGap && name != "organization" { // there only a name says that it is the same trail
+					classes = found("gap")
+				}
+				lives = append(lives, life{fmt.Sprintf("%s, head %t, gap %t", name, hasHead, hasGap), 3, steps(func(s *site) {
+					first(s)
+					move(s)
+					if hasGap {
+						stops(s, 3*time.Hour)
+					}
+					s.c.Hours(3)
+				}), classes, 0})
+			}
+		}
+	}
+	live(t, lives)
+}
+
+// The event that switched logging off is a finding, and explains the gap after it.
+func TestGapIsExplained(t *testing.T) {
+	s := newSite(t, 2)
+	s.c.Hour(testtrail.LogOf(s.StopLogging(s.c.Now().Add(30*time.Minute), "main")))
+	stops(s, 4*time.Hour)
+	s.c.Hours(1)
+	s.run()
+	s.expect("gap", "gap")
+	for _, f := range s.found.all {
+		if e := f.Evidence.Event; e == nil || e.Name != "StopLogging" {
+			t.Errorf("event %+v", e)
+		}
+	}
+}
+
+// What cannot be read holds its chain, and no other. Nothing after it is emitted before it.
+func TestUnreadableHoldsItsChain(t *testing.T) {
+	withSite(t, "", 4, func(s *site) {
+		s.chain(other, region, day).Hours(4)
+		s.deny(s.c.Issued[2].Logs[0], fs.ErrPermission)
+		s.repeat = true // the other log file of the digest
+		if o, _ := s.run(); o.Waiting != 1 || s.eventsOf(other) != 4*5 || s.eventsOf(account) >= 2*5 {
+			s.t.Errorf("%+v, %d and %d events", o, s.eventsOf(other), s.eventsOf(account))
+		}
+		s.deny(s.c.Issued[2].Logs[0], nil)
+		s.run()
+		s.expect()
+	})
+}
+
+// Records that are not one event are left out and counted. A log file that cannot be split to
+// its end is corrupt from there on, which its finding says once.
+func TestOddRecords(t *testing.T) {
+	s := newSite(t, 0)
+	large := `"` + strings.Repeat("x", trail.MaxRecord) + `"`
+	d := s.c.Hour(
+		[]byte(`{"Records":[{"eventID":"a"},5,"x",`+large+`,{"eventID":"b","n":12345678901234567890.10,"s":"\u0041\/"}]}`),
+		[]byte("{\"Records\": [\n  {\n    \"eventID\": \"c\"\r\n  }\n ]}"),
+		[]byte(`{"Records":[]}`), []byte(`{"Records":null}`), []byte(`[{"eventID":"d"}]`),
+		[]byte(`{"Records":[{"eventID":"a"}]}x`), []byte(`{}`),
+	)
+	var text strings.Builder
+	s.cfg.Log = slog.New(slog.NewTextHandler(&text, nil))
+	_, series := s.run()
+	got := s.got()
+	for event, want := range map[string]int{" 0": 5 - 1, " 4": 1} {
+		n := 0
+		for e := range got {
+			if strings.HasSuffix(e, event) {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("%d events %s: %v", n, event, got)
+		}
+	}
+	s.expectFound("log-corrupt", "log-corrupt")
+	want := "proven, and malformed after 1 records: unexpected 'x': not a log file"
+	if s.found.all[0].Detail != want && s.found.all[1].Detail != want {
+		t.Errorf("%+v, want %q", s.found.all, want)
+	}
+	if line := fmt.Sprintf("log=%s record=3 bytes=%d", d.Logs[0], len(large)); strings.Count(text.String(), line) != 1 {
+		t.Errorf("no %q in %.2000s", line, &text)
+	}
+	for _, tail := range []string{`    "eventID": "c"  }`, `"eventID":"b","n":12345678901234567890.10,"s":"\u0041\/"}`} {
+		if !slices.ContainsFunc(slices.Collect(maps.Values(s.sink.lines)), func(l string) bool {
+			return strings.HasSuffix(l, tail)
+		}) {
+			t.Errorf("no record ends in %s", tail)
+		}
+	}
+	for name, want := range map[string]float64{
+		"unverified_total{reason=odd-record}": 3, "outcomes_total{kind=records,outcome=quarantined}": 3,
+		"logs_total{result=invalid}": 2, "outcomes_total{kind=objects,outcome=quarantined}": 2,
+	} {
+		if series[name] != want {
+			t.Errorf("%s is %v, want %v", name, series[name], want)
+		}
+	}
+}
+
+// Halt ends the run at a finding of any kind, and at no message that is not true.
+func TestHalt(t *testing.T) {
+	log := func(s *site) trail.Object { return s.c.Issued[2].Logs[0] }
+	announced := func(s *site) {
+		s.run()
+		s.cfg.Announcers = []ingest.Announcer{newAnnouncer(notify.Delivery{Removed: []notify.Removal{{Object: log(s)}}})}
+	}
+	for _, tt := range []struct {
+		name string
+		make func(*site)
+		want error
+	}{
+		{"nothing is wrong", nothing, nil},
+		{"a log file is gone", func(s *site) { s.Delete(bucket, log(s).Key) }, ingest.ErrHalt},
+		{"a foreign object in a digest folder", func(s *site) { s.Put(bucket, path.Dir(s.digest(2).Key)+"/x", junk()) }, ingest.ErrHalt},
+		{"an announced deletion", func(s *site) { announced(s); s.Delete(bucket, log(s).Key) }, ingest.ErrHalt},
+		{"an announced deletion that is not true", announced, nil},
+	} {
+		withSite(t, tt.name, 4, func(s *site) {
+			tt.make(s)
+			s.cfg.Halt = true
+			before := s.sink.len()
+			if _, _, err := s.try(); !errors.Is(err, tt.want) {
+				s.t.Errorf("error %v", err)
+			}
+			if tt.want == nil {
+				s.expect()
+			} else if s.sink.len() > before && s.sink.len() >= len(s.want()) {
+				s.t.Error("the run went on")
+			}
+		})
+	}
+}
+
+// Nothing is passed by before its finding is reported and its head is stored. What fails is
+// counted. That the file of findings is not there does not mean that a log file is not there.
+func TestRefusals(t *testing.T) {
+	once := func(err error) func() error {
+		return func() error { defer func() { err = nil }(); return err }
+	}
+	for _, tt := range []struct {
+		name   string
+		set    func(*site)
+		series string
+	}{
+		{"finding", func(s *site) { s.found.before = once(fmt.Errorf("write: %w", fs.ErrNotExist)) }, "finding_retries_total{}"},
+		{"reading a head", func(s *site) {
+			fails := once(errReset)
+			s.state.get = func(name string) error {
+				if strings.HasPrefix(name, "chain/") {
+					return fails()
+				}
+				return nil
+			}
+		}, "state_errors_total{}"},
+		{"storing a head", func(s *site) {
+			fails := once(errReset)
+			s.state.put = func(_ context.Context, _ string, put func() (state.Version, error)) (state.Version, error) {
+				if err := fails(); err != nil {
+					return "", err
+				}
+				return put()
+			}
+		}, "state_errors_total{}"},
+	} {
+		withSite(t, tt.name, 4, func(s *site) {
+			s.Edit(bucket, s.lose(2, 0).Key, spoil)
+			tt.set(s)
+			if _, series := s.run(); series[tt.series] != 1 || series["state_conflicts_total{}"] != 0 {
+				s.t.Errorf("%s is %v", tt.series, series[tt.series])
+			}
+			s.expect("log-corrupt")
+		})
+	}
+}

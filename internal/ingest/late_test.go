@@ -1,0 +1,144 @@
+package ingest_test
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/trailseal/trailseal/internal/testtrail"
+	"github.com/trailseal/trailseal/pkg/trail"
+)
+
+// vanish makes the world seem to have nothing of the site's account.
+func vanish(s *site) {
+	isOthers := func(key string) bool { return !strings.Contains(key, account) }
+	s.hooks.shows = isOthers
+	s.hooks.get = func(_ context.Context, o trail.Object) error {
+		if isOthers(o.Key) {
+			return nil
+		}
+		return fmt.Errorf("get: %w", fs.ErrNotExist)
+	}
+	s.others[0].Hours(4)
+}
+
+// A chain is late if a poll that listed all its folders shows no digest after its head. That is
+// reported once for the head.
+func TestLate(t *testing.T) {
+	withOther := func(s *site) { s.chain(other, region, day).Hours(3) }
+	// down is a worker that did not run for some hours. Everything is there.
+	down := func(hours int) func(*site) {
+		return func(s *site) {
+			s.c.Hours(hours)
+			s.at(s.c.Now().Add(10 * time.Minute))
+		}
+	}
+	// slow makes listings below a prefix take a while.
+	slow := func(s *site, below string) {
+		s.hooks.list = func(ctx context.Context, prefix string) error {
+			if strings.HasPrefix(prefix, below) {
+				time.Sleep(300 * time.Millisecond)
+			}
+			return ctx.Err()
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		before func(*site) // the first run
+		after  func(*site)
+		want   []string
+	}{
+		{"nothing comes", nothing, func(s *site) { s.at(s.c.Now().Add(10 * time.Hour)) }, found("coverage")},
+		{"everything comes", nothing, down(5), nil},
+		{"the folders were emptied", withOther, vanish, found("coverage")},
+		{"the folders were emptied, of an account that is not asked for", withOther, func(s *site) {
+			vanish(s)
+			s.cfg.Accounts = []string{other}
+		}, nil},
+		{"the folders were emptied, and the first listing fails", withOther, func(s *site) {
+			vanish(s)
+			err := errReset
+			s.hooks.below = func(context.Context, string) error { defer func() { err = nil }(); return err }
+		}, found("coverage")},
+		{"it went on and ended before the asked time", nothing, func(s *site) {
+			s.c.Hours(3)
+			s.at(s.c.Now().AddDate(0, 0, 10))
+			s.cfg.Since = s.cfg.Now().Add(-time.Hour)
+		}, found("coverage")},
+		{"its source is listed after another one", nothing, func(s *site) {
+			down(5)(s)
+			s.World.Trail(testtrail.Options{Bucket: "second"}).Chain(other, region, s.c.Now().Truncate(time.Hour))
+			s.sources("s3://"+bucket, "s3://second")
+			slow(s, "AWSLogs/"+account)
+		}, nil},
+		{"its prefix is listed after another one", func(s *site) {
+			s.c = s.World.Trail(testtrail.Options{Prefix: "b"}).Chain(account, region, day)
+			s.add(s.World.Trail(testtrail.Options{Prefix: "a", Name: "one"}).Chain(other, region, day))
+			s.sources("s3://"+bucket+"/a", "s3://"+bucket+"/b")
+		}, func(s *site) {
+			down(10)(s)
+			s.others[0].Hours(10)
+			slow(s, "b/")
+		}, nil},
+		{"an organization's chain that continues it waits for its proof", nothing, func(s *site) {
+			asOrganization(s)
+			down(6)(s)
+		}, nil},
+		{"its folders cannot be listed", nothing, func(s *site) {
+			down(5)(s)
+			for i := range 5 {
+				s.lose(4 + i)
+			}
+			s.hooks.list = func(context.Context, string) error { return errReset }
+		}, nil},
+	} {
+		withSite(t, tt.name, 3, func(s *site) {
+			tt.before(s)
+			s.run()
+			tt.after(s)
+			s.during(time.Minute)
+			s.expect(tt.want...)
+			for _, f := range s.found.all {
+				if at := s.c.Now().Format(time.RFC3339); f.Account != account || !strings.Contains(f.Detail, at) {
+					s.t.Errorf("%+v", f)
+				}
+			}
+			s.during(time.Minute)
+			s.expect(tt.want...)
+		})
+	}
+}
+
+// Log files without a digest are reported when their digest is late, and not before: those of a
+// new account come earlier than its first digest.
+func TestLogsWithoutDigests(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		age  time.Duration // of the log file
+		more bool          // a file that is not a log file lies before it
+		want []string
+	}{
+		{"young", 3*time.Hour - 10*time.Minute, false, nil},
+		{"old", 3*time.Hour + 10*time.Minute, false, found("coverage")},
+		{"young, after a file that is not a log file", time.Hour, true, nil},
+		{"before the asked time", 49 * time.Hour, false, nil},
+	} {
+		withSite(t, tt.name, 1, func(s *site) {
+			c := s.trail.Chain(other, region, day)
+			s.Delete(bucket, c.Issued[0].Key)
+			at := day.Add(49 * time.Hour)
+			o, _ := c.Deliver(at.Add(-tt.age), s.Log(1))
+			if tt.more {
+				key := strings.Replace(o.Key, "/"+other+"_", "/0_", 1)
+				s.Put(bucket, key, testtrail.Stored{Body: []byte("x"), Modified: at})
+			}
+			s.at(at)
+			s.cfg.Since = day.Add(24 * time.Hour)
+			s.run()
+			s.expectFound(tt.want...)
+		})
+	}
+}
