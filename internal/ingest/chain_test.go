@@ -319,7 +319,7 @@ func TestRefusals(t *testing.T) {
 		}, "state_errors_total{}"},
 	} {
 		withSite(t, tt.name, 4, func(s *site) {
-			s.Edit(bucket, s.lose(2, 0).Key, spoil)
+			s.c.Hour([]byte(`{"Other":[]}`))
 			tt.set(s)
 			if _, series := s.run(); series[tt.series] != 1 || series["state_conflicts_total{}"] != 0 {
 				s.t.Errorf("%s is %v", tt.series, series[tt.series])

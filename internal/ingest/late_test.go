@@ -87,6 +87,10 @@ func TestLate(t *testing.T) {
 			asOrganization(s)
 			down(6)(s)
 		}, nil},
+		{"it was reset", nothing, func(s *site) {
+			s.carry(reset(s.c.Now().Add(time.Hour)))
+			s.at(s.c.Now().Add(10 * time.Hour))
+		}, found("coverage", "coverage")},
 		{"its folders cannot be listed", nothing, func(s *site) {
 			down(5)(s)
 			for i := range 5 {
@@ -102,7 +106,7 @@ func TestLate(t *testing.T) {
 			s.during(time.Minute)
 			s.expect(tt.want...)
 			for _, f := range s.found.all {
-				if at := s.c.Now().Format(time.RFC3339); f.Account != account || !strings.Contains(f.Detail, at) {
+				if f.Account != account || f.Region != region || f.Trail != "main" {
 					s.t.Errorf("%+v", f)
 				}
 			}

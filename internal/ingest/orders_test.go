@@ -245,20 +245,6 @@ func TestResetOfAWorker(t *testing.T) {
 	})
 }
 
-// A chain that was reset, and of which nothing comes any more, is late.
-func TestResetIsLate(t *testing.T) {
-	withSite(t, "", 3, func(s *site) {
-		s.run()
-		s.carry(reset(s.c.Now().Add(time.Hour)))
-		s.at(s.c.Now().Add(10 * time.Hour))
-		s.during(10 * time.Second)
-		s.expect("coverage", "coverage")
-		if d := s.found.all[1].Detail; !strings.Contains(d, "reset to, "+s.c.Now().Add(time.Hour).Format(time.RFC3339)) {
-			s.t.Error(d)
-		}
-	})
-}
-
 // A chain that has ended is not late, and has no gauge. A new digest makes it go on.
 func TestEnd(t *testing.T) {
 	withSite(t, "", 3, func(s *site) {

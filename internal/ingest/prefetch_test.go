@@ -252,7 +252,7 @@ func TestManyStallingChains(t *testing.T) {
 			}
 			s.trail.Chain(other, region, day).Hour(s.logs(5)...)
 			s.at(day.Add(time.Duration(tt.hours+1) * time.Hour))
-			s.cfg.Concurrency, s.cfg.Memory = tt.concurrency, 512<<20
+			s.Latency, s.cfg.Concurrency, s.cfg.Memory = time.Second, tt.concurrency, 512<<20
 			s.hooks.get = func(ctx context.Context, o trail.Object) error {
 				if strings.Contains(o.Key, "-Digest/") || strings.Contains(o.Key, other) {
 					return nil

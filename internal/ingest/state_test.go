@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/sink"
 	"github.com/trailseal/trailseal/internal/state"
 )
@@ -117,7 +120,13 @@ func TestCancelled(t *testing.T) {
 	withSite(t, "", 8, func(s *site) {
 		s.Latency = time.Millisecond
 		for i := range 20 {
-			s.during(time.Duration(i) * time.Millisecond)
+			ctx, cancel := context.WithTimeout(s.t.Context(), time.Duration(i)*time.Millisecond)
+			cfg := s.cfg
+			cfg.Metrics, cfg.Once = prometheus.NewRegistry(), false
+			if _, err := ingest.Run(ctx, cfg); err != nil {
+				s.t.Error(err)
+			}
+			cancel()
 			s.c.Hours(i % 2)
 		}
 		if s.sink.len() == len(s.want()) {
