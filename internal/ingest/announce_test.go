@@ -341,24 +341,11 @@ func TestAnnouncerFails(t *testing.T) {
 	}
 }
 
-// forger announces, again and again, digests after one of the chain that are not there.
-type forger struct {
-	s     *site
-	every time.Duration
-	n     int
-}
+// announcerFunc is an announcer.
+type announcerFunc func(context.Context) (notify.Delivery, error)
 
 // Next implements ingest.Announcer.
-func (f *forger) Next(ctx context.Context) (notify.Delivery, error) {
-	select {
-	case <-time.After(f.every):
-	case <-ctx.Done():
-		return notify.Delivery{}, ctx.Err()
-	}
-	f.n++
-	forged := f.s.nameAfter(3, time.Duration(1+f.n%3000)*time.Second)
-	return notify.Delivery{Created: []trail.Object{forged}, Done: func(error) {}}, nil
-}
+func (f announcerFunc) Next(ctx context.Context) (notify.Delivery, error) { return f(ctx) }
 
 // Anyone who may write to the queue cannot hold a chain before a gap.
 func TestForgedAnnouncementsBeforeAGap(t *testing.T) {
@@ -368,7 +355,13 @@ func TestForgedAnnouncementsBeforeAGap(t *testing.T) {
 			s.c.Hours(3)
 			s.at(s.c.Now().Add(20 * time.Hour))
 			s.Latency, s.cfg.Poll = 30*time.Millisecond, time.Hour
-			s.cfg.Announcers = []ingest.Announcer{&forger{s: s, every: every}}
+			n := 0
+			s.cfg.Announcers = []ingest.Announcer{announcerFunc(func(ctx context.Context) (notify.Delivery, error) {
+				time.Sleep(every)
+				n++
+				forged := s.nameAfter(3, time.Duration(1+n%3000)*time.Second)
+				return notify.Delivery{Created: []trail.Object{forged}, Done: func(error) {}}, ctx.Err()
+			})}
 			if took := s.emittedAfter(account, len(s.want()), time.Minute); took > 50*time.Second {
 				s.t.Errorf("took %s", took)
 			}

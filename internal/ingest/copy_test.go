@@ -104,50 +104,38 @@ func TestBucketAndCopy(t *testing.T) {
 
 // Of several files that can be a log file, one with the signed hash is emitted, once.
 func TestSecondCopyOfALog(t *testing.T) {
-	edited := func(s *site, key string) { s.EditLog(trail.Object{Key: key}, space) }
-	denied := func(s *site, key string) { s.deny(trail.Object{Key: key}, fs.ErrPermission) }
-	same := func(*site, string) {}
-	for _, tt := range []struct {
-		name          string
-		first, second func(*site, string)
-		isEmitted     bool
-		want          []string
-		waiting       int
-	}{
-		{"both genuine", same, same, true, nil, 0},
-		{"first edited", edited, same, true, found("log-modified"), 0},
-		{"first denied", denied, same, true, nil, 0},
-		{"both edited", edited, edited, false, found("log-modified", "log-modified"), 0},
-		{"denied and edited", denied, edited, false, nil, 1},
-	} {
-		withSite(t, tt.name, 3, func(s *site) {
+	edit := func(s *site, o trail.Object) { s.EditLog(o, space) }
+	deny := func(s *site, o trail.Object) { s.deny(o, fs.ErrPermission) }
+	same := func(*site, trail.Object) {}
+	lose := func(s *site, _ trail.Object) { s.lose(2, 1) }
+	// twice makes two copies the source, and tampers with a log file in each of them.
+	twice := func(tamper ...func(*site, trail.Object)) []func(*site) {
+		return steps(func(s *site) {
 			keys, _ := s.Keys(bucket, "")
-			for _, key := range keys {
-				o, _ := s.Stored(bucket, key)
-				s.Put("", "first/"+key, o)
-				s.Put("", "second/"+key, o)
+			log := s.c.Issued[2].Logs[1].Key
+			for i, folder := range []string{"first/", "second/"} {
+				for _, key := range keys {
+					o, _ := s.Stored(bucket, key)
+					s.Put("", folder+key, o)
+				}
+				tamper[i](s, trail.Object{Key: folder + log})
 			}
-			log := s.c.Issued[2].Logs[1]
-			tt.first(s, "first/"+log.Key)
-			tt.second(s, "second/"+log.Key)
+			for _, also := range tamper[2:] {
+				also(s, trail.Object{})
+			}
 			s.sources("copies")
-			if !tt.isEmitted {
-				s.lose(2, 1)
-			}
-			if tt.waiting > 0 {
-				s.lose(2)
-				s.lose(3)
-			}
-			if o, _ := s.run(); o.Waiting != tt.waiting {
-				s.t.Errorf("%+v", o)
-			}
-			if tt.waiting == 0 {
-				s.expect(tt.want...)
-			} else {
-				s.expectFound(tt.want...)
-			}
 		})
 	}
+	live(t, []life{
+		{"both genuine", 3, twice(same, same), nil, 0},
+		{"first edited", 3, twice(edit, same), found("log-modified"), 0},
+		{"first denied", 3, twice(deny, same), nil, 0},
+		{"both edited", 3, twice(edit, edit, lose), found("log-modified", "log-modified"), 0},
+		{"denied and edited", 3, append(twice(deny, edit), func(s *site) {
+			s.repeat = true // the other log file of the digest
+			s.deny(trail.Object{Key: "first/" + s.c.Issued[2].Logs[1].Key}, nil)
+		}), found("log-modified"), 0},
+	})
 }
 
 // A starting digest may be there before the last one before its gap, as in a replicated bucket:

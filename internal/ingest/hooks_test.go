@@ -1,6 +1,7 @@
 package ingest_test
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"iter"
@@ -22,14 +23,7 @@ type hooks struct {
 	list, below func(ctx context.Context, prefix string) error // List and Children
 	shows       func(key string) bool                          // objects of listings
 	reads       *counter                                       // of log files, unless nil
-	bucket      string                                         // that answers for all others, unless ""
-}
-
-func (h *hooks) bucketOf(name string) string {
-	if h.bucket != "" {
-		return h.bucket
-	}
-	return name
+	bucket      string                                         // that answers for all, unless ""
 }
 
 // Get implements fetch.Objects.
@@ -42,18 +36,18 @@ func (h *hooks) Get(ctx context.Context, o trail.Object) (io.ReadCloser, map[str
 			return nil, nil, err
 		}
 	}
-	o.Bucket = h.bucketOf(o.Bucket)
+	o.Bucket = cmp.Or(h.bucket, o.Bucket)
 	return h.World.Get(ctx, o)
 }
 
 // List implements fetch.Objects.
 func (h *hooks) List(ctx context.Context, bucket, prefix, after string) iter.Seq2[trail.Object, error] {
-	return h.listing(ctx, h.list, prefix, h.World.List(ctx, h.bucketOf(bucket), prefix, after))
+	return h.listing(ctx, h.list, prefix, h.World.List(ctx, cmp.Or(h.bucket, bucket), prefix, after))
 }
 
 // Children implements fetch.Objects.
 func (h *hooks) Children(ctx context.Context, bucket, prefix string) iter.Seq2[trail.Object, error] {
-	return h.listing(ctx, h.below, prefix, h.World.Children(ctx, h.bucketOf(bucket), prefix))
+	return h.listing(ctx, h.below, prefix, h.World.Children(ctx, cmp.Or(h.bucket, bucket), prefix))
 }
 
 func (h *hooks) listing(

@@ -274,45 +274,19 @@ func TestEnd(t *testing.T) {
 	})
 }
 
-// An order that cannot be carried out says why, and changes nothing.
-func TestOrdersThatFail(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		order func(*site) operate.Order
-		usage bool
-		want  string
-	}{
-		{"an unknown chain", func(*site) operate.Order {
-			o := end()
-			o.Chain = other + "/us-east-1/main"
-			return o
-		}, true, "name one of chain/s3:%2F%2Ftrail-bucket/-/" + account},
-		{"no reason", func(s *site) operate.Order { o := skip(s.digest(3)); o.Reason = ""; return o }, true, "reason"},
-		{"a digest that is done", func(s *site) operate.Order { return skip(s.digest(2)) }, false, "has passed it"},
-	} {
-		withSite(t, tt.name, 5, func(s *site) {
-			w, _, stop := s.begin()
-			defer stop()
-			time.Sleep(time.Second)
-			before := s.entry().Version
-			_, err := w.Order(s.t.Context(), tt.order(s))
-			if err == nil || errors.Is(err, operate.ErrUsage) != tt.usage || !strings.Contains(err.Error(), tt.want) {
-				s.t.Errorf("error %v", err)
-			}
-			if s.expectFound(); s.entry().Version != before {
-				s.t.Error("something changed")
-			}
-		})
-	}
-}
-
-// A chain that is at work on a digest does not take an order. One whose operator no longer waits
+// A chain that is not known, or that is at work on a digest, does not take an order. One whose operator no longer waits
 // is not carried out later. At the end of the worker the operator is told.
 func TestOrderMeetsAChainAtWork(t *testing.T) {
 	withSite(t, "", 5, func(s *site) {
 		s.sink.before = func(ctx context.Context, _ sink.Batch) error { <-ctx.Done(); return ctx.Err() }
 		w, _, stop := s.begin()
 		time.Sleep(time.Minute)
+		unknown := end()
+		unknown.Chain = other + "/us-east-1/main"
+		if _, err := w.Order(s.t.Context(), unknown); !errors.Is(err, operate.ErrUsage) ||
+			!strings.Contains(err.Error(), "name one of chain/s3:%2F%2Ftrail-bucket/-/"+account) {
+			s.t.Errorf("error %v", err)
+		}
 		ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
 		defer cancel()
 		_, err := w.Order(ctx, skip(s.digest(3)))

@@ -1,6 +1,7 @@
 package ingest_test
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
@@ -30,48 +31,49 @@ func (s *site) listLate(n int, key string) trail.Object {
 func TestRemovals(t *testing.T) {
 	log := func(s *site) trail.Object { return s.c.Issued[2].Logs[0] }
 	digest := func(n int) func(*site) trail.Object { return func(s *site) trail.Object { return s.digest(n) } }
-	missing, none := "log-missing", ""
-	deleted := notify.Removal{Cause: notify.Deleted}
+	const missing = "log-missing"
 	type row struct {
 		name    string
 		object  func(*site) trail.Object // before the first run
-		isThere bool                     // it is not deleted
-		removal notify.Removal
-		result  string // of the metric, "" where the message comes back
+		result  string                   // of the metric, "" where the message comes back
 		class   string
+		removal notify.Removal
+		isThere bool          // it is not deleted
 		unread  bool          // the digest cannot be read
 		age     time.Duration // of the message
 	}
 	rows := []row{
-		{"a listed log file", log, false, deleted, "listed", missing, false, 0},
+		{name: "a listed log file", object: log, result: "listed", class: missing},
 		{
-			"a listed log file, hidden by a delete marker", log, false,
-			notify.Removal{Cause: notify.Marked, VersionID: "v"}, "listed", missing, false, 0,
+			name: "a listed log file, hidden by a delete marker", object: log, result: "listed", class: missing,
+			removal: notify.Removal{Cause: notify.Marked, VersionID: "v"},
 		},
 		{
-			"the version of a listed log file", log, false, notify.Removal{Cause: notify.Deleted, VersionID: "v"},
-			"listed", missing, false, 0,
+			name: "the version of a listed log file", object: log, result: "listed", class: missing,
+			removal: notify.Removal{VersionID: "v"},
 		},
-		{"a log file that is there", log, true, deleted, "present", none, false, 0},
-		{"a log file that expired", log, false, notify.Removal{Cause: notify.Expired}, "expired", none, false, 0},
-		{"a log file that no digest lists", func(s *site) trail.Object {
+		{name: "a log file that is there", object: log, isThere: true, result: "present"},
+		{name: "expired", object: log, removal: notify.Removal{Cause: notify.Expired}, result: "expired"},
+		{name: "a log file that no digest lists", object: func(s *site) trail.Object {
 			key := log(s).Key
 			return trail.Object{Bucket: bucket, Key: key[:len(key)-len("abcd.json.gz")] + "zzzz.json.gz"}
-		}, false, deleted, "unlisted", none, false, 0},
-		{"a digest that its successor names", digest(2), false, deleted, "listed", "digest-missing", false, 0},
-		{"the newest digest", digest(4), false, deleted, "ahead", none, false, 0},
-		{"a planted digest", func(s *site) trail.Object { return s.nameAfter(2, time.Minute) }, false, deleted, "unlisted", none, false, 0},
-		{"a digest below another prefix", func(s *site) trail.Object {
+		}, result: "unlisted"},
+		{name: "a digest that its successor names", object: digest(2), result: "listed", class: "digest-missing"},
+		{name: "the newest digest", object: digest(4), result: "ahead"},
+		{name: "a digest that never was", object: func(s *site) trail.Object {
+			return s.nameAfter(2, time.Minute)
+		}, result: "unlisted"},
+		{name: "a digest below another prefix", object: func(s *site) trail.Object {
 			return trail.Object{Bucket: bucket, Key: "other/" + s.digest(2).Key}
-		}, false, deleted, "", none, false, 0},
-		{"of another account", func(s *site) trail.Object {
+		}},
+		{name: "of another account", object: func(s *site) trail.Object {
 			return trail.Object{Bucket: bucket, Key: strings.ReplaceAll(log(s).Key, account, other)}
-		}, false, deleted, "", none, false, 0},
-		{"of another bucket", func(s *site) trail.Object {
+		}},
+		{name: "of another bucket", object: func(s *site) trail.Object {
 			return trail.Object{Bucket: "other", Key: log(s).Key}
-		}, false, deleted, "", none, false, 0},
-		{"the digest cannot be read", log, false, deleted, "", none, true, 0},
-		{"the digest cannot be read within the grace", log, false, deleted, "unverified", none, true, 4 * time.Hour},
+		}},
+		{name: "the digest cannot be read", object: log, unread: true},
+		{name: "the digest cannot be read within the grace", object: log, unread: true, age: 4 * time.Hour, result: "unverified"},
 	}
 	for name, object := range map[string]func(*site) trail.Object{
 		"delivered just before the end of its hour": func(s *site) trail.Object { return s.listLate(2, "") },
@@ -102,7 +104,7 @@ func TestRemovals(t *testing.T) {
 			return s.c.Backfill(day.Add(time.Hour)).Hour(s.Log(4)).Logs[0]
 		},
 	} {
-		rows = append(rows, row{"a log file " + name, object, false, deleted, "listed", missing, false, 0})
+		rows = append(rows, row{name: "a log file " + name, object: object, result: "listed", class: missing})
 	}
 	for _, tt := range rows {
 		withSite(t, tt.name, 4, func(s *site) {
@@ -115,16 +117,13 @@ func TestRemovals(t *testing.T) {
 			if tt.unread {
 				s.deny(s.digest(2), errReset)
 			}
-			tt.removal.Object = o
+			tt.removal.Object, tt.removal.Cause = o, cmp.Or(tt.removal.Cause, notify.Deleted)
 			a := s.announce(notify.Delivery{Removed: []notify.Removal{tt.removal}, Sent: s.cfg.Now().Add(-tt.age)})
 			_, series := s.run()
-			for _, f := range s.found.all {
-				if string(f.Class) != tt.class || f.Key != o.Key {
-					s.t.Errorf("finding %+v", f)
-				}
-			}
-			if isFound := len(s.found.all) == 1; isFound != (tt.class != "") {
-				s.t.Errorf("findings %+v", s.found.all)
+			if tt.class == "" {
+				s.expectFound()
+			} else if s.expectFound(tt.class); len(s.found.all) == 1 && s.found.all[0].Key != o.Key {
+				s.t.Errorf("finding %+v", s.found.all[0])
 			}
 			if len(a.ends) != 1 || (a.failed() > 0) != (tt.result == "") {
 				s.t.Errorf("the message ended with %v", a.ends)

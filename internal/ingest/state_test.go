@@ -8,9 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/sink"
 	"github.com/trailseal/trailseal/internal/state"
 )
@@ -112,28 +109,5 @@ func TestOneBadHead(t *testing.T) {
 		if n := s.eventsOf(account); n != 5*5 {
 			s.t.Errorf("%d events of the healthy chain", n)
 		}
-	})
-}
-
-// A worker that is cancelled at any moment ends, and leaves to the next one what it did not do.
-func TestCancelled(t *testing.T) {
-	withSite(t, "", 8, func(s *site) {
-		s.Latency = time.Millisecond
-		for i := range 20 {
-			ctx, cancel := context.WithTimeout(s.t.Context(), time.Duration(i)*time.Millisecond)
-			cfg := s.cfg
-			cfg.Metrics, cfg.Once = prometheus.NewRegistry(), false
-			if _, err := ingest.Run(ctx, cfg); err != nil {
-				s.t.Error(err)
-			}
-			cancel()
-			s.c.Hours(i % 2)
-		}
-		if s.sink.len() == len(s.want()) {
-			s.t.Error("no worker left anything")
-		}
-		s.repeat = true
-		s.run()
-		s.expect()
 	})
 }
