@@ -72,7 +72,7 @@ func (s *site) plant(n int, d time.Duration) { s.Put(bucket, s.nameAfter(n, d).K
 
 // What is proven is emitted once, and what is wrong is reported once, also over restarts.
 func TestChain(t *testing.T) {
-	lives := []life{
+	live(t, []life{
 		{"untouched", 4, steps(nothing, hours(2)), nil, 0},
 		{"log file modified", 4, steps(func(s *site) { s.EditLog(s.lose(2, 0), space) }), found("log-modified"), 0},
 		{"log file gone", 4, steps(func(s *site) { s.Delete(bucket, s.lose(2, 0).Key) }), found("log-missing"), 0},
@@ -124,51 +124,7 @@ func TestChain(t *testing.T) {
 			s.deny(s.c.Issued[2].Logs[0], noBucket)
 			s.repeat = true // the other log file of the digest
 		}, func(s *site) { s.deny(s.c.Issued[2].Logs[0], nil) }), nil, 0},
-	}
-	// Anyone who may write to the bucket can plant a name of any time. It moves no head.
-	for _, after := range []time.Duration{-30 * time.Minute, time.Second, 30 * time.Minute, time.Hour} {
-		lives = append(lives, life{"planted " + after.String() + " after the next end", 3, steps(func(s *site) {
-			planted := s.nameAfter(3, time.Hour+after)
-			s.Put(bucket, planted.Key, testtrail.Stored{Body: packed(`{}`)})
-			s.at(s.c.Now().Add(time.Hour + after))
-		}, nothing, func(s *site) {
-			s.c.Hours(3)
-			s.at(s.c.Now().Add(time.Hour))
-		}), found("digest-corrupt"), 0})
-	}
-	live(t, lives)
-}
-
-// A trail that changes its prefix or its organization is followed across the move, in whatever
-// order the folders sort, and across a gap.
-func TestMoves(t *testing.T) {
-	var lives []life
-	for name, move := range map[string]func(*site){
-		"prefix, sorts before": func(s *site) { s.trail.Prefix = "A" },
-		"prefix, sorts behind": func(s *site) { s.trail.Prefix = "zz" },
-		"organization":         asOrganization,
-	} {
-		for _, hasHead := range []bool{false, true} {
-			for _, hasGap := range []bool{false, true} {
-				first, classes := nothing, []string(nil)
-				if hasHead {
-					first = func(s *site) { s.run(); s.c.Hours(2) }
-				}
-				if hasGap && name != "organization" { // there only a name says that it is the same trail
-					classes = found("gap")
-				}
-				lives = append(lives, life{fmt.Sprintf("%s, head %t, gap %t", name, hasHead, hasGap), 3, steps(func(s *site) {
-					first(s)
-					move(s)
-					if hasGap {
-						stops(s, 3*time.Hour)
-					}
-					s.c.Hours(3)
-				}), classes, 0})
-			}
-		}
-	}
-	live(t, lives)
+	})
 }
 
 // The event that switched logging off is a finding, and explains the gap after it.

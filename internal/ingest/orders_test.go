@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -45,105 +46,100 @@ func (s *site) carry(o operate.Order) {
 // An order is carried out between two digests: at once by a worker that runs, although its chain
 // pauses after a failure, and by the next one if none runs.
 func TestOrders(t *testing.T) {
-	log := func(s *site, n, i int) trail.Object { return s.c.Issued[n].Logs[i] }
-	unread := func(of func(*site) trail.Object) func(*site) {
-		return func(s *site) { s.deny(of(s), fs.ErrPermission) }
-	}
+	type objects []func(*site) trail.Object
 	digest := func(n int) func(*site) trail.Object { return func(s *site) trail.Object { return s.digest(n) } }
-	// first makes the chain begin at the first digest with log files, so that it is not proven.
-	first := func(before func(*site)) func(*site) {
-		return func(s *site) { before(s); s.cfg.Since = s.c.Issued[1].End }
+	log := func(n, i int) func(*site) trail.Object {
+		return func(s *site) trail.Object { return s.c.Issued[n].Logs[i] }
 	}
-	one := func(o operate.Order) []operate.Order { return []operate.Order{o} }
+	planted := func(s *site) trail.Object {
+		o := s.nameAfter(3, 20*time.Minute)
+		s.Put(bucket, o.Key, junk())
+		return o
+	}
 	for _, tt := range []struct {
 		name    string
-		before  func(*site)
-		orders  func(*site) []operate.Order // loses what they skip
-		want    []string
-		running bool // only by a worker that runs
+		denied  objects // that cannot be read
+		skipped objects
+		reset   int  // the first digest after a reset, 0: the chain is not reset
+		isFirst bool // the chain is not proven
+		isAgain bool // the objects can be read again
 	}{
-		{"skip a digest", unread(digest(3)), func(s *site) []operate.Order {
-			s.lose(3)
-			return one(skip(s.digest(3)))
-		}, found("coverage"), false},
-		{"skip two digests", func(s *site) { unread(digest(3))(s); unread(digest(4))(s) }, func(s *site) []operate.Order {
-			s.lose(3)
-			s.lose(4)
-			return []operate.Order{skip(s.digest(4)), skip(s.digest(3))}
-		}, found("coverage", "coverage"), false},
-		{"skip a digest whose log files cannot be read", func(s *site) {
-			s.deny(log(s, 3, 0), fs.ErrPermission)
-			s.deny(log(s, 3, 1), fs.ErrPermission)
-		}, func(s *site) []operate.Order {
-			s.lose(3)
-			return one(skip(s.digest(3)))
-		}, found("coverage"), false},
-		{"skip a planted digest", func(s *site) {
-			s.plant(3, 20*time.Minute)
-			s.deny(s.nameAfter(3, 20*time.Minute), fs.ErrPermission)
-		}, func(s *site) []operate.Order { return one(skip(s.nameAfter(3, 20*time.Minute))) }, found("coverage"), false},
-		{"skip a log file", func(s *site) { s.deny(log(s, 3, 1), fs.ErrPermission) }, func(s *site) []operate.Order {
-			return one(skip(s.lose(3, 1)))
-		}, found("coverage"), false},
-		{"skip a log file that can be read again", func(s *site) {
-			s.deny(log(s, 3, 0), fs.ErrPermission)
-		}, func(s *site) []operate.Order {
-			s.deny(log(s, 3, 0), nil)
-			return one(skip(s.lose(3, 0)))
-		}, found("coverage"), false},
-		{"skip a log file of the first digest", first(func(s *site) {
-			s.deny(log(s, 1, 0), fs.ErrPermission)
-		}), func(s *site) []operate.Order { return one(skip(s.lose(1, 0))) }, found("coverage"), true},
-		{"reset to later", unread(digest(3)), func(s *site) []operate.Order {
-			s.lose(3)
-			return one(reset(s.c.Issued[4].End))
-		}, found("coverage"), false},
-		{"reset to later a chain without a proof", first(unread(digest(1))), func(s *site) []operate.Order {
-			s.lose(1)
-			return one(reset(s.c.Issued[2].End))
-		}, found("coverage"), true},
+		{"skip a digest", objects{digest(3)}, objects{digest(3)}, 0, false, false},
+		{"skip two digests", objects{digest(3), digest(4)}, objects{digest(4), digest(3)}, 0, false, false},
+		{"skip a digest of log files", objects{log(3, 0), log(3, 1)}, objects{digest(3)}, 0, false, false},
+		{"skip a planted digest", objects{planted}, objects{planted}, 0, false, false},
+		{"skip a log file", objects{log(3, 1)}, objects{log(3, 1)}, 0, false, false},
+		{"skip a log file that can be read again", objects{log(3, 0)}, objects{log(3, 0)}, 0, false, true},
+		{"skip a log file of the first digest", objects{log(1, 0)}, objects{log(1, 0)}, 0, true, false},
+		{"reset to later", objects{digest(3)}, nil, 4, false, false},
+		{"reset to later a chain without a proof", objects{digest(1)}, nil, 2, true, false},
 	} {
-		for _, isRunning := range []bool{true, false} {
-			if tt.running && !isRunning {
-				continue
-			}
-			withSite(t, fmt.Sprintf("%s, running %t", tt.name, isRunning), 5, func(s *site) {
-				s.cfg.Halt = true // an order does not halt the run
-				tt.before(s)
-				if isRunning {
-					w, _, stop := s.begin()
-					time.Sleep(10 * time.Second)
-					if st := w.Status().Chains; len(st) != 1 || st[0].State != "waiting" {
-						s.t.Errorf("%+v", st)
-					}
-					began := time.Now()
-					for _, o := range tt.orders(s) {
-						if text, err := w.Order(s.t.Context(), o); err != nil || text == "" {
-							s.t.Errorf("%q, %v", text, err)
-						}
-					}
-					if took := time.Since(began); took > 0 {
-						s.t.Errorf("took %s", took)
-					}
-					time.Sleep(time.Millisecond) // the pauses of the chain are longer
-					if st := w.Status().Chains; len(st) != 1 || st[0].State != "current" || len(st[0].Skips) > 0 {
-						s.t.Errorf("%+v", st)
-					}
-					stop()
-				} else {
-					s.repeat = true // the other log file of a digest
-					s.run()
-					for _, o := range tt.orders(s) {
-						s.carry(o)
-					}
-					if o, _ := s.run(); o.Waiting > 0 {
-						s.t.Errorf("%+v", o)
-					}
+		// orders returns the orders, and loses what they leave out.
+		orders := func(s *site) (all []operate.Order) {
+			for _, of := range tt.denied {
+				if tt.isAgain {
+					s.deny(of(s), nil)
 				}
-				s.expect(tt.want...)
+			}
+			for _, of := range tt.skipped {
+				o := of(s)
+				all, s.lost = append(all, skip(o)), append(s.lost, o)
+				if n := slices.Index(s.digests(0), o); n >= 0 {
+					s.lose(n)
+				}
+			}
+			if tt.reset > 0 {
+				all = append(all, reset(s.c.Issued[tt.reset].End))
+				s.lose(tt.reset - 1)
+			}
+			return all
+		}
+		running := func(s *site) {
+			w, _, stop := s.begin()
+			defer stop()
+			time.Sleep(10 * time.Second)
+			if st := w.Status().Chains; len(st) != 1 || st[0].State != "waiting" {
+				s.t.Errorf("%+v", st)
+			}
+			began := time.Now()
+			for _, o := range orders(s) {
+				if text, err := w.Order(s.t.Context(), o); err != nil || text == "" || time.Since(began) > 0 {
+					s.t.Errorf("%q, %v after %s", text, err, time.Since(began))
+				}
+			}
+			time.Sleep(time.Millisecond) // the pauses of the chain are longer
+			if st := w.Status().Chains; len(st) != 1 || st[0].State != "current" || len(st[0].Skips) > 0 {
+				s.t.Errorf("%+v", st)
+			}
+		}
+		between := func(s *site) {
+			s.repeat = true // the other log file of a digest
+			s.run()
+			for _, o := range orders(s) {
+				s.carry(o)
+			}
+			if o, _ := s.run(); o.Waiting > 0 {
+				s.t.Errorf("%+v", o)
+			}
+		}
+		for name, give := range map[string]func(*site){"to a worker": running, "between two": between} {
+			if tt.isFirst && name == "between two" {
+				continue // the state does not know the chain
+			}
+			withSite(t, tt.name+", "+name, 5, func(s *site) {
+				s.cfg.Halt = true // an order does not halt the run
+				if tt.isFirst {
+					s.cfg.Since = s.c.Issued[1].End
+				}
+				for _, of := range tt.denied {
+					s.deny(of(s), fs.ErrPermission)
+				}
+				give(s)
+				classes := slices.Repeat(found("coverage"), max(1, len(tt.skipped)))
+				s.expect(classes...)
 				s.c.Hours(1) // the successor has nothing to say about it
 				s.run()
-				s.expect(tt.want...)
+				s.expect(classes...)
 				if left := s.entry().Head.Skips; len(left) > 0 {
 					s.t.Errorf("not passed: %+v", left)
 				}

@@ -147,7 +147,7 @@ func TestSlowSinksHoldLittle(t *testing.T) {
 		{400 << 10, 10, 20}, // an eighth of Memory, twice their size each
 	} {
 		withSite(t, fmt.Sprint(tt.size), 0, func(s *site) {
-			for range 3 {
+			for range 2 {
 				var logs [][]byte
 				for range 48 {
 					logs = append(logs, s.SizedLog(int(tt.size)))

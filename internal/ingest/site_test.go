@@ -225,27 +225,14 @@ func (s *site) want() map[string]bool {
 				if !isThere || slices.Contains(s.lost, l) {
 					continue
 				}
-				for i := range recordsOf(o.Body) {
+				b, _, _ := inflate.Bytes(bytes.NewReader(o.Body), inflate.Options{Limit: 1 << 30})
+				for i := range bytes.Count(b, []byte(`"eventID"`)) {
 					want[fmt.Sprintf("%s %d", l, i)] = true
 				}
 			}
 		}
 	}
 	return want
-}
-
-func recordsOf(packed []byte) (records [][]byte) {
-	b, _, err := inflate.Bytes(bytes.NewReader(packed), inflate.Options{Limit: 1 << 30})
-	if err != nil {
-		return nil
-	}
-	for r, err := range trail.Records(bytes.NewReader(b)) {
-		if err != nil && !errors.Is(err, trail.ErrRecordTooLarge) {
-			break
-		}
-		records = append(records, r)
-	}
-	return records
 }
 
 // got returns the emitted events in the form of want.
