@@ -24,21 +24,17 @@ import (
 // chain was absent when its account folder was last listed in full.
 func TestNewWhileDown(t *testing.T) {
 	var lives []life
+	chain := func(account, region string) func(*site, time.Time) *testtrail.Chain {
+		return func(s *site, at time.Time) *testtrail.Chain { return s.trail.Chain(account, region, at) }
+	}
+	of := func(o testtrail.Options) func(*site, time.Time) *testtrail.Chain {
+		return func(s *site, at time.Time) *testtrail.Chain { return s.World.Trail(o).Chain(account, region, at) }
+	}
 	for name, add := range map[string]func(*site, time.Time) *testtrail.Chain{
-		"account": func(s *site, at time.Time) *testtrail.Chain { return s.trail.Chain(other, region, at) },
-		"account whose digests are older": func(s *site, _ time.Time) *testtrail.Chain {
-			return s.trail.Chain(other, region, day)
-		},
-		"region": func(s *site, at time.Time) *testtrail.Chain { return s.trail.Chain(account, "eu-west-1", at) },
-		"trail": func(s *site, at time.Time) *testtrail.Chain {
-			return s.World.Trail(testtrail.Options{Name: "aaa"}).Chain(account, region, at)
-		},
-		"organization": func(s *site, at time.Time) *testtrail.Chain {
-			return s.World.Trail(testtrail.Options{Organization: "o-abcdefghij"}).Chain(account, region, at)
-		},
-		"trail below a prefix": func(s *site, at time.Time) *testtrail.Chain {
-			return s.World.Trail(testtrail.Options{Name: "bbb", Prefix: "p"}).Chain(account, region, at)
-		},
+		"account": chain(other, region), "region": chain(account, "eu-west-1"), "trail": of(testtrail.Options{Name: "aaa"}),
+		"account whose digests are older": func(s *site, _ time.Time) *testtrail.Chain { return s.trail.Chain(other, region, day) },
+		"organization":                    of(testtrail.Options{Organization: "o-abcdefghij"}),
+		"trail below a prefix":            of(testtrail.Options{Name: "bbb", Prefix: "p"}),
 	} {
 		for _, days := range []int{0, 1, 40, 100} {
 			lives = append(lives, life{fmt.Sprintf("%s, %d days", name, days), 3, steps(nothing, func(s *site) {
@@ -50,7 +46,7 @@ func TestNewWhileDown(t *testing.T) {
 				}
 				s.at(c.Now().AddDate(0, 0, days))
 				s.cfg.Since = s.cfg.Now().Add(-2 * time.Hour)
-			}), nil, 0})
+			}), nil})
 		}
 	}
 	live(t, lives)
@@ -68,39 +64,38 @@ func TestWhereAChainBegins(t *testing.T) {
 			s.lose(i)
 		}
 	}
-	bad := func(s *site) { s.c.Hours(30); since(s); s.lose(20); s.Put(bucket, s.digest(20).Key, junk()) }
-	later := func(days int) func(*site) {
-		return func(s *site) { s.at(day.AddDate(0, 0, days)) }
+	missing := func(hours, n int) func(*site) {
+		return func(s *site) { s.c.Hours(hours); since(s); gone(n)(s) }
 	}
+	bad := func(s *site) { s.c.Hours(30); since(s); s.lose(20); s.Put(bucket, s.digest(20).Key, junk()) }
+	later := func(days int) func(*site) { return func(s *site) { s.at(day.AddDate(0, 0, days)) } }
+	denied := func(s *site) { s.c.Hours(3); s.deny(s.digest(4), fs.ErrPermission); later(50)(s) }
+	again := func(s *site) { s.deny(s.digest(4), nil) }
 	var stands trail.Object
 	lives := []life{
-		{"down for long", 2, steps(nothing, func(s *site) { s.c.Hours(30); since(s) }), nil, 0},
-		{"down for long, and a digest is gone", 2, steps(nothing, func(s *site) { s.c.Hours(30); since(s); gone(20)(s) }), found("digest-missing"), 0},
-		{"down for long, and a digest is bad", 2, steps(nothing, bad), found("digest-corrupt"), 0},
-		{"down for more than a week, and a digest is gone", 2, steps(nothing, func(s *site) {
-			s.c.Hours(24*7 + 30)
-			since(s)
-			gone(190)(s)
-		}), found("digest-missing"), 0},
-		{"all were before the asked time, and it goes on", 30, steps(early, hours(2)), nil, 0},
+		{"down for long", 2, steps(nothing, func(s *site) { s.c.Hours(30); since(s) }), nil},
+		{"down for long, and a digest is gone", 2, steps(nothing, missing(30, 20)), found("digest-missing")},
+		{"down for long, and a digest is bad", 2, steps(nothing, bad), found("digest-corrupt")},
+		{"down for more than a week, and a digest is gone", 2, steps(nothing, missing(24*7+30, 190)), found("digest-missing")},
+		{"all were before the asked time, and it goes on", 30, steps(early, hours(2)), nil},
 		{"all were before the asked time, and it begins anew", 30, steps(early, func(s *site) {
 			stops(s, 50*24*time.Hour)
 			s.c.Hours(2)
-		}), nil, 0},
+		}), nil},
 		{"new, and its first digests are gone", 2, steps(nothing, func(s *site) {
 			c := s.chain(other, region, day)
 			c.Hours(6)
 			s.Delete(bucket, c.Issued[0].Key)
 			s.Delete(bucket, c.Issued[1].Key)
 			s.lost = append(s.lost, c.Issued[1].Logs...)
-		}), found("digest-missing"), 0},
+		}), found("digest-missing")},
 		{"two trails of one name", 3, steps(func(s *site) {
 			s.add(s.World.Trail(testtrail.Options{Organization: "o-abcdefghij"}).Chain(account, region, day)).Hours(3)
-		}, func(s *site) { s.c.Hours(1); s.others[0].Hours(1) }), nil, 0},
+		}, func(s *site) { s.c.Hours(1); s.others[0].Hours(1) }), nil},
 		{"the source has another text", 3, steps(nothing, func(s *site) {
 			s.c.Hours(1)
 			s.sources("s3://" + bucket + "//")
-		}), nil, 0},
+		}), nil},
 		// Another chain of the place has a head that is days newer.
 		{"a trail without a head that was denied at first", 3, steps(func(s *site) {
 			old := s.add(s.World.Trail(testtrail.Options{Name: "old"}).Chain(account, region, day))
@@ -108,20 +103,12 @@ func TestWhereAChainBegins(t *testing.T) {
 			s.c.Hours(24 * 8) // more than a frontier keeps
 			stands = trail.Object{Bucket: bucket, Key: old.Issued[1].Key}
 			s.deny(stands, errReset)
-		}, func(s *site) { s.deny(stands, nil) }), nil, 0},
-		{"a chain that waited for long", 3, steps(nothing, func(s *site) {
-			s.c.Hours(3)
-			s.deny(s.digest(4), fs.ErrPermission)
-			later(50)(s)
-		}, later(100), func(s *site) { s.deny(s.digest(4), nil) }), nil, 0},
-		{"a chain that waited for long, and whose head is loaded late", 3, steps(nothing, func(s *site) {
-			s.c.Hours(3)
-			s.deny(s.digest(4), fs.ErrPermission)
-			later(50)(s)
-		}, later(100), func(s *site) {
-			s.deny(s.digest(4), nil)
+		}, func(s *site) { s.deny(stands, nil) }), nil},
+		{"a chain that waited for long", 3, steps(nothing, denied, later(100), again), nil},
+		{"a chain that waited for long, and whose head is loaded late", 3, steps(nothing, denied, later(100), func(s *site) {
+			again(s)
 			s.state.get = func(string) error { time.Sleep(time.Second); return nil }
-		}), nil, 0},
+		}), nil},
 	}
 	for _, fails := range []bool{false, true} {
 		lives = append(lives, life{fmt.Sprintf("came and ended while no worker ran, listing fails once %t", fails), 3,
@@ -135,7 +122,7 @@ func TestWhereAChainBegins(t *testing.T) {
 					}
 					return nil
 				}
-			}), nil, 0})
+			}), nil})
 	}
 	live(t, lives)
 }
@@ -180,9 +167,9 @@ func TestBackfill(t *testing.T) {
 	}
 	late := map[string]testtrail.Stored{}
 	live(t, []life{
-		{"the control", 4, steps(many), nil, 0},
-		{"old evidence", 4, steps(func(s *site) { many(s); s.at(s.c.Now().AddDate(0, 0, 200)) }), nil, 0},
-		{"down for 100 days", 4, steps(nothing, func(s *site) { many(s); s.at(s.c.Now().AddDate(0, 0, 100)) }), nil, 0},
+		{"the control", 4, steps(many), nil},
+		{"old evidence", 4, steps(func(s *site) { many(s); s.at(s.c.Now().AddDate(0, 0, 200)) }), nil},
+		{"down for 100 days", 4, steps(nothing, func(s *site) { many(s); s.at(s.c.Now().AddDate(0, 0, 100)) }), nil},
 		{"in no order, and one is planted", 6, steps(nothing, func(s *site) {
 			b := s.add(s.c.Backfill(day.Add(time.Hour)))
 			for i := range 3 {
@@ -198,7 +185,7 @@ func TestBackfill(t *testing.T) {
 				s.run()
 			}
 			s.Put(bucket, b.Name().Digest(s.c.Now().Add(time.Hour)).String(), junk())
-		}), found("digest-corrupt"), 0},
+		}), found("digest-corrupt")},
 	})
 }
 

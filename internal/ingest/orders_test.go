@@ -153,7 +153,7 @@ func TestSkipToCome(t *testing.T) {
 	live(t, []life{{"", 5, steps(nothing, func(s *site) {
 		s.c.Hours(1)
 		s.carry(skip(s.lose(6, 1)))
-	}), found("coverage"), 0}})
+	}), found("coverage")}})
 }
 
 // A skipped digest whose file can be hashed is compared with what its successor says.

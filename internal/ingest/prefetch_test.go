@@ -36,13 +36,11 @@ func (s *site) emittedAfter(account string, n int, most time.Duration) time.Dura
 	done := make(chan struct{})
 	var left atomic.Int64
 	left.Store(int64(n))
-	next := s.sink.after
 	s.sink.after = func(b sink.Batch) {
 		if strings.Contains(b.Log.Key, account) && left.Add(-int64(len(b.Events))) == 0 {
 			close(done)
 		}
 	}
-	defer func() { s.sink.after = next }()
 	s.cfg.Poll = time.Hour
 	_, _, stop := s.begin()
 	defer stop()

@@ -122,26 +122,23 @@ func (s *site) digests(from int) (all []trail.Object) {
 
 func (s *site) digest(n int) trail.Object { return s.digests(n)[0] }
 
-// lose makes the events of all or some of a digest's log files unwanted, and returns the first.
-func (s *site) lose(n int, logs ...int) trail.Object {
+// lose makes the events of a digest's log files unwanted, or those of one of them, which it returns.
+func (s *site) lose(n int, log ...int) (one trail.Object) {
 	all := s.c.Issued[n].Logs
-	if len(logs) == 0 {
-		s.lost = append(s.lost, all...)
-		return trail.Object{}
+	if len(log) > 0 {
+		all, one = all[log[0]:log[0]+1], all[log[0]]
 	}
-	for _, i := range logs {
-		s.lost = append(s.lost, all[i])
-	}
-	return all[logs[0]]
+	s.lost = append(s.lost, all...)
+	return one
 }
 
 // deny makes an object one that fails to be read with an error, or no longer where it is nil.
 func (s *site) deny(o trail.Object, err error) {
-	if err == nil {
-		s.Fail(o.Bucket, o.Key, nil)
-		return
+	var f *testtrail.Fault
+	if err != nil {
+		f = &testtrail.Fault{Err: fmt.Errorf("get: %w", err)}
 	}
-	s.Fail(o.Bucket, o.Key, &testtrail.Fault{Err: fmt.Errorf("get: %w", err)})
+	s.Fail(o.Bucket, o.Key, f)
 }
 
 // sources makes the site read some sources.
