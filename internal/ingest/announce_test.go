@@ -24,6 +24,7 @@ type announcer struct {
 	mu         sync.Mutex // guards what follows
 	deliveries []notify.Delivery
 	sent       int
+	isOver     bool    // the worker has asked for more deliveries than there are
 	ends       []error // in the order in which deliveries ended
 }
 
@@ -53,11 +54,12 @@ func (a *announcer) Next(ctx context.Context) (notify.Delivery, error) {
 func (a *announcer) next() (d notify.Delivery, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	switch {
-	case a.sent == len(a.deliveries) && len(a.ends) == a.sent:
-		return d, io.EOF
-	case a.sent == len(a.deliveries):
-		return d, nil
+	if a.sent == len(a.deliveries) {
+		a.isOver = true
+		if len(a.ends) == a.sent {
+			err = io.EOF
+		}
+		return d, err
 	}
 	d = a.deliveries[a.sent]
 	a.sent++
@@ -69,8 +71,8 @@ func (a *announcer) next() (d notify.Delivery, err error) {
 	return d, nil
 }
 
-// isSent reports whether all is announced, and isEnded whether a delivery has ended.
-func (a *announcer) isSent() bool  { return a.sees(func() bool { return a.sent == len(a.deliveries) }) }
+// isSent reports whether the worker has processed all announcements, and isEnded whether a delivery has ended.
+func (a *announcer) isSent() bool  { return a.sees(func() bool { return a.isOver }) }
 func (a *announcer) isEnded() bool { return a.sees(func() bool { return len(a.ends) > 0 }) }
 
 func (a *announcer) sees(what func() bool) bool {
@@ -121,7 +123,8 @@ func TestAnnounced(t *testing.T) {
 			list := each(slices.Concat(s.digests(0), s.digests(0), s.digests(0))...)
 			for i := range list {
 				o := list[i].Created[0]
-				list[i].Created = append(s.c.Issued[i%7].Logs, o, trail.Object{Bucket: bucket, Key: "AWSLogs/" + account + "/Config/x"})
+				foreign := trail.Object{Bucket: bucket, Key: "AWSLogs/" + account + "/Config/x"}
+				list[i].Created = append(s.c.Issued[i%7].Logs, o, foreign)
 			}
 			rand.New(rand.NewPCG(1, 2)).Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 			return append(list, each(trail.Object{Bucket: bucket, Key: "odd"})...)
@@ -240,7 +243,9 @@ func TestRefused(t *testing.T) {
 		object func(*site) trail.Object
 	}{
 		{"another bucket", func(s *site) trail.Object { return trail.Object{Bucket: "other", Key: s.digest(1).Key} }},
-		{"outside the prefix", func(s *site) trail.Object { return trail.Object{Bucket: bucket, Key: "x/" + s.digest(1).Key} }},
+		{"outside the prefix", func(s *site) trail.Object {
+			return trail.Object{Bucket: bucket, Key: "x/" + s.digest(1).Key}
+		}},
 		{"not there", func(s *site) trail.Object { return s.nameAfter(4, 55*time.Minute) }},
 		{"not there, long ago", func(s *site) trail.Object { return s.nameAfter(0, 22*time.Minute) }},
 		{"in the future", func(s *site) trail.Object { return s.nameAfter(4, 1000*time.Hour) }},

@@ -73,14 +73,14 @@ func (h *hooks) listing(
 type stateHooks struct {
 	state.Store
 	list func() error
-	get  func(name string) error
+	get  func() error // of heads, and put, too
 	put  func(ctx context.Context, name string, put func() (state.Version, error)) (state.Version, error)
 }
 
 // Get implements state.Store.
 func (s *stateHooks) Get(ctx context.Context, name string) (state.Value, error) {
-	if s.get != nil {
-		if err := s.get(name); err != nil {
+	if s.get != nil && strings.HasPrefix(name, "chain/") {
+		if err := s.get(); err != nil {
 			return state.Value{}, err
 		}
 	}
@@ -183,6 +183,16 @@ func (c *counter) begin() (end func()) {
 	for m := c.most.Load(); n > m && !c.most.CompareAndSwap(m, n); m = c.most.Load() {
 	}
 	return func() { c.now.Add(-1) }
+}
+
+// failAt is a hook that fails for one prefix.
+func failAt(prefix string, err error) func(context.Context, string) error {
+	return func(_ context.Context, p string) error {
+		if p == prefix {
+			return err
+		}
+		return nil
+	}
 }
 
 func none(string) bool { return false }

@@ -44,6 +44,7 @@ func TestMetricsOfANewWorker(t *testing.T) {
 	}
 }
 
+// Metrics say what a run met.
 func TestMetrics(t *testing.T) {
 	for _, tt := range []struct {
 		name string

@@ -28,11 +28,8 @@ func skip(o trail.Object) operate.Order {
 	return order(operate.Order{Verb: operate.Skip, Object: o.String()})
 }
 
-func reset(since time.Time) operate.Order {
-	return order(operate.Order{Verb: operate.Reset, Since: since})
-}
-
-func end() operate.Order { return order(operate.Order{Verb: operate.End}) }
+func reset(at time.Time) operate.Order { return order(operate.Order{Verb: operate.Reset, Since: at}) }
+func end() operate.Order               { return order(operate.Order{Verb: operate.End}) }
 
 // carry carries out an order while no worker runs.
 func (s *site) carry(o operate.Order) {
@@ -260,11 +257,9 @@ func TestEnd(t *testing.T) {
 		s.expectFound()
 		s.c.Hours(1)
 		time.Sleep(10 * time.Second)
-		if st := w.Status().Chains; st[0].Ended || st[0].EndedWhy != "" {
-			s.t.Errorf("%+v", st)
-		}
-		if v := values(s.t, registry)[gauge]; v != float64(s.c.Now().Unix()) {
-			s.t.Errorf("gauge %v", v)
+		st, v := w.Status().Chains[0], values(s.t, registry)[gauge]
+		if st.Ended || st.EndedWhy != "" || v != float64(s.c.Now().Unix()) {
+			s.t.Errorf("%+v, gauge %v", st, v)
 		}
 		s.expect("coverage") // it is late again
 	})

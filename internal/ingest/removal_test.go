@@ -43,13 +43,10 @@ func TestRemovals(t *testing.T) {
 	}
 	rows := []row{
 		{name: "a listed log file", object: log, result: "listed", class: missing},
+		{name: "its version", object: log, removal: notify.Removal{VersionID: "v"}, result: "listed", class: missing},
 		{
 			name: "a listed log file, hidden by a delete marker", object: log, result: "listed", class: missing,
 			removal: notify.Removal{Cause: notify.Marked, VersionID: "v"},
-		},
-		{
-			name: "the version of a listed log file", object: log, result: "listed", class: missing,
-			removal: notify.Removal{VersionID: "v"},
 		},
 		{name: "a log file that is there", object: log, isThere: true, result: "present"},
 		{name: "expired", object: log, removal: notify.Removal{Cause: notify.Expired}, result: "expired"},
@@ -72,7 +69,7 @@ func TestRemovals(t *testing.T) {
 			return trail.Object{Bucket: "other", Key: log(s).Key}
 		}},
 		{name: "the digest cannot be read", object: log, unread: true},
-		{name: "the digest cannot be read within the grace", object: log, unread: true, age: 4 * time.Hour, result: "unverified"},
+		{name: "nor within the grace", object: log, unread: true, age: 4 * time.Hour, result: "unverified"},
 	}
 	for name, object := range map[string]func(*site) trail.Object{
 		"delivered just before the end of its hour": func(s *site) trail.Object { return s.listLate(2, "") },
@@ -155,7 +152,8 @@ func TestMessagesOfAnAccessPoint(t *testing.T) {
 			s.c.Hours(1)
 			o := s.c.Issued[2].Logs[0]
 			s.Delete(bucket, o.Key)
-			a := s.announce(notify.Delivery{Created: s.digests(5), Removed: []notify.Removal{{Object: o, Cause: notify.Deleted}}})
+			removed := []notify.Removal{{Object: o, Cause: notify.Deleted}}
+			a := s.announce(notify.Delivery{Created: s.digests(5), Removed: removed})
 			if s.run(); len(a.ends) != 1 || a.failed() > 0 {
 				s.t.Errorf("ended with %v", a.ends)
 			}

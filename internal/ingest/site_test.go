@@ -88,15 +88,13 @@ func newSite(t *testing.T, hours int) *site {
 	return s
 }
 
+// chains returns all chains whose events are wanted.
+func (s *site) chains() []*testtrail.Chain { return append([]*testtrail.Chain{s.c}, s.others...) }
+
 // newest returns when the newest digest of all chains ends.
 func (s *site) newest() time.Time {
-	newest := s.c.Now()
-	for _, c := range s.others {
-		if c.Now().After(newest) {
-			newest = c.Now()
-		}
-	}
-	return newest
+	byEnd := func(a, b *testtrail.Chain) int { return a.Now().Compare(b.Now()) }
+	return slices.MaxFunc(s.chains(), byEnd).Now()
 }
 
 // at makes the clock stand at a time.
@@ -215,7 +213,7 @@ func (s *site) during(d time.Duration) {
 // want returns all events that are to be emitted, in the form "log n".
 func (s *site) want() map[string]bool {
 	want := map[string]bool{}
-	for _, c := range append([]*testtrail.Chain{s.c}, s.others...) {
+	for _, c := range s.chains() {
 		for _, d := range c.Issued {
 			for _, l := range d.Logs {
 				o, isThere := s.Stored(l.Bucket, l.Key)
@@ -258,17 +256,7 @@ func (s *site) got() map[string]bool {
 func (s *site) expect(classes ...string) {
 	s.t.Helper()
 	got, want := s.got(), s.want()
-	var missing, unwanted []string
-	for id := range want {
-		if !got[id] {
-			missing = append(missing, id)
-		}
-	}
-	for id := range got {
-		if !want[id] {
-			unwanted = append(unwanted, id)
-		}
-	}
+	missing, unwanted := minus(want, got), minus(got, want)
 	if len(missing)+len(unwanted) > 0 {
 		s.t.Errorf("of %d events %d are missing: %.300q; %d are not wanted: %.300q",
 			len(want), len(missing), missing, len(unwanted), unwanted)
@@ -279,6 +267,16 @@ func (s *site) expect(classes ...string) {
 		}
 	}
 	s.expectFound(classes...)
+}
+
+// minus returns what a has and b has not.
+func minus(a, b map[string]bool) (ids []string) {
+	for id := range a {
+		if !b[id] {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // expectFound demands the classes of findings.

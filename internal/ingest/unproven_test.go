@@ -45,28 +45,24 @@ func (s *site) addLast() {
 func TestPlantedNames(t *testing.T) {
 	const planted = 2100
 	classes := slices.Repeat(found("digest-corrupt"), planted)
-	check := func(s *site) {
-		s.expect(classes...)
-		heads := 0
-		for range s.state.Store.List(s.t.Context(), "chain/") {
-			heads++
-		}
-		if heads != 2 {
-			s.t.Errorf("%d heads", heads)
-		}
+	for name, run := range map[string]func(*site){
+		"in a run that ends by itself": func(s *site) { s.run() },
+		"in a worker that goes on":     func(s *site) { s.during(time.Minute) },
+	} {
+		withSite(t, name, 2, func(s *site) {
+			s.plantNames(planted)
+			s.addLast()
+			run(s)
+			s.expect(classes...)
+			heads := 0
+			for range s.state.Store.List(s.t.Context(), "chain/") {
+				heads++
+			}
+			if heads != 2 {
+				s.t.Errorf("%d heads", heads)
+			}
+		})
 	}
-	withSite(t, "in a run that ends by itself", 2, func(s *site) {
-		s.plantNames(planted)
-		s.addLast()
-		s.run()
-		check(s)
-	})
-	withSite(t, "in a worker that goes on", 2, func(s *site) {
-		s.plantNames(planted)
-		s.addLast()
-		s.during(time.Minute)
-		check(s)
-	})
 	withSite(t, "of one chain, more than a head remembers", 2, func(s *site) {
 		for i := range 150 {
 			s.plant(2, time.Duration(i+1)*time.Second)

@@ -126,12 +126,9 @@ func TestScheduleOfManyLoopsEnds(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			ran := 0
-			var mu sync.Mutex
+			var ran atomic.Int64
 			s := schedule.New(64, func(ctx context.Context, _ *loop) time.Duration {
-				mu.Lock()
-				ran++
-				mu.Unlock()
+				ran.Add(1)
 				select {
 				case <-ctx.Done():
 				case <-time.After(time.Minute):
@@ -154,8 +151,8 @@ func TestScheduleOfManyLoopsEnds(t *testing.T) {
 			s.Close()
 			<-idle
 			time.Sleep(2 * time.Hour)
-			if ran != 128 {
-				t.Errorf("%d loops ran", ran)
+			if n := ran.Load(); n != 128 {
+				t.Errorf("%d loops ran", n)
 			}
 		})
 	}
