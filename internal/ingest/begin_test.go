@@ -99,7 +99,7 @@ func TestWhereAChainBegins(t *testing.T) {
 		{"a trail without a head that was denied at first", 3, steps(func(s *site) {
 			old := s.add(s.World.Trail(testtrail.Options{Name: "old"}).Chain(account, region, day))
 			old.Hours(3)
-			s.c.Hours(24 * 8) // more than a frontier keeps
+			s.c.Hours(24 * 10) // more than a frontier keeps
 			stands = trail.Object{Bucket: bucket, Key: old.Issued[1].Key}
 			s.deny(stands, errReset)
 		}, func(s *site) { s.deny(stands, nil) }), nil},

@@ -77,7 +77,6 @@ func TestChain(t *testing.T) {
 		}), found("digest-signature")},
 		{"digest modified", 4, steps(func(s *site) { s.lose(2); s.EditLog(s.digest(2), space) }), found("digest-signature")},
 		{"digest gone", 4, steps(gone(2)), found("digest-missing")},
-		{"two digests gone", 4, steps(func(s *site) { gone(2)(s); gone(3)(s) }), found("digest-missing", "digest-missing")},
 		{"digest replaced by a signed one", 4, steps(func(s *site) {
 			s.c.Reissue(3, func(d *testtrail.Doc) { d.Newest = nil })
 		}), found("chain-mismatch")},

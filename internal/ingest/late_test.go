@@ -52,7 +52,6 @@ func TestLate(t *testing.T) {
 		want   []string
 	}{
 		{"nothing comes", nothing, func(s *site) { s.at(s.c.Now().Add(10 * time.Hour)) }, found("coverage")},
-		{"everything comes", nothing, down(5), nil},
 		{"the folders were emptied", withOther, vanish, found("coverage")},
 		{"the folders were emptied, of an account that is not asked for", withOther, func(s *site) {
 			vanish(s)

@@ -145,14 +145,6 @@ func TestOrders(t *testing.T) {
 	}
 }
 
-// An order to skip a log file of a digest that is to come waits for it.
-func TestSkipToCome(t *testing.T) {
-	live(t, []life{{"", 5, steps(nothing, func(s *site) {
-		s.c.Hours(1)
-		s.carry(skip(s.lose(6, 1)))
-	}), found("coverage")}})
-}
-
 // A skipped digest whose file can be hashed is compared with what its successor says.
 func TestSkippedIsCompared(t *testing.T) {
 	for _, tt := range []struct {
@@ -219,6 +211,7 @@ func TestReset(t *testing.T) {
 }
 
 // A running worker follows a chain again from where it is reset to: what was restored is emitted.
+// An order about what is done changes nothing.
 func TestResetOfAWorker(t *testing.T) {
 	withSite(t, "", 5, func(s *site) {
 		genuine, _ := s.Stored(bucket, s.digest(4).Key)
@@ -227,6 +220,10 @@ func TestResetOfAWorker(t *testing.T) {
 		w, _, stop := s.begin()
 		defer stop()
 		time.Sleep(10 * time.Second)
+		_, err := w.Order(s.t.Context(), skip(s.digest(2)))
+		if err == nil || !strings.Contains(err.Error(), "has passed it") {
+			s.t.Errorf("error %v", err)
+		}
 		s.expectFound("digest-signature")
 		s.Put(bucket, s.digest(4).Key, genuine)
 		if _, err := w.Order(s.t.Context(), reset(s.c.Issued[2].End)); err != nil {
@@ -272,16 +269,17 @@ func TestOrderMeetsAChainAtWork(t *testing.T) {
 		s.sink.before = func(ctx context.Context, _ sink.Batch) error { <-ctx.Done(); return ctx.Err() }
 		w, _, stop := s.begin()
 		time.Sleep(time.Minute)
-		unknown := end()
-		unknown.Chain = other + "/us-east-1/main"
-		if _, err := w.Order(s.t.Context(), unknown); !errors.Is(err, operate.ErrUsage) ||
-			!strings.Contains(err.Error(), "name one of chain/s3:%2F%2Ftrail-bucket/-/"+account) {
-			s.t.Errorf("error %v", err)
+		unknown, forNothing := end(), skip(s.digest(3))
+		unknown.Chain, forNothing.Reason = other+"/us-east-1/main", ""
+		for want, o := range map[string]operate.Order{"name one of chain/s3:": unknown, "reason": forNothing} {
+			_, err := w.Order(s.t.Context(), o)
+			if !errors.Is(err, operate.ErrUsage) || !strings.Contains(err.Error(), want) {
+				s.t.Errorf("error %v", err)
+			}
 		}
 		ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
 		defer cancel()
-		_, err := w.Order(ctx, skip(s.digest(3)))
-		if err == nil || !strings.Contains(err.Error(), "nothing was changed") {
+		if _, err := w.Order(ctx, skip(s.digest(3))); err == nil || !strings.Contains(err.Error(), "nothing was changed") {
 			s.t.Errorf("error %v", err)
 		}
 		failed := make(chan error)

@@ -313,8 +313,8 @@ func (s *site) repeats() (n int) {
 // entry returns the head of the site's chain that the state has.
 func (s *site) entry() ledger.Entry {
 	s.t.Helper()
-	name := ledger.Name(s.cfg.Sources[0].Identity(), s.c.Name())
-	e, err := ledger.New(s.state.Store).Open(s.t.Context(), name)
+	id := ledger.Name(s.cfg.Sources[0].Identity(), s.c.Name())
+	e, err := ledger.New(s.state.Store).Open(s.t.Context(), id)
 	if err != nil {
 		s.t.Fatal(err)
 	}
