@@ -109,15 +109,14 @@ func TestWhereAChainBegins(t *testing.T) {
 			s.state.get = func() error { time.Sleep(time.Second); return nil }
 		}), nil},
 	}
-	for _, fails := range []bool{false, true} {
-		lives = append(lives, life{fmt.Sprintf("came and ended while no worker ran, listing fails once %t", fails), 3,
+	for name, fails := range map[string]func() error{"": once(nil), ", and listing fails once": once(errReset)} {
+		lives = append(lives, life{"came and ended while no worker ran" + name, 3,
 			steps(nothing, func(s *site) {
 				s.chain(other, region, day.AddDate(0, 0, 10)).Hours(20)
 				later(100)(s)
 				s.hooks.list = func(_ context.Context, prefix string) error {
-					if strings.Contains(prefix, other+"/CloudTrail-Digest") && fails {
-						fails = false
-						return errReset
+					if strings.Contains(prefix, other+"/CloudTrail-Digest") {
+						return fails()
 					}
 					return nil
 				}

@@ -201,9 +201,6 @@ func TestHalt(t *testing.T) {
 // Nothing is passed by before its finding is reported and its head is stored. What fails is
 // counted. That the file of findings is not there does not mean that a log file is not there.
 func TestRefusals(t *testing.T) {
-	once := func(err error) func() error {
-		return func() error { defer func() { err = nil }(); return err }
-	}
 	for _, tt := range []struct {
 		name   string
 		set    func(*site)

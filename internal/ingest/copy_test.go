@@ -158,7 +158,7 @@ func TestReplicatedBeforeAGap(t *testing.T) {
 		time.Sleep(30 * time.Minute)
 		s.Put(bucket, late.Key, stored)
 		time.Sleep(10 * time.Minute)
-		if n := s.sink.len(); n != before {
+		if n := len(s.sink.all()); n != before {
 			s.t.Errorf("%d events within the grace, want %d", n, before)
 		}
 		time.Sleep(2 * time.Hour)

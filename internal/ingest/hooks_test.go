@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"maps"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -146,10 +147,11 @@ func (s *sinks) Emit(ctx context.Context, b sink.Batch) error {
 // Flush implements ingest.Sinks.
 func (*sinks) Flush(context.Context) error { return nil }
 
-func (s *sinks) len() int {
+// all returns the lines so far, by id.
+func (s *sinks) all() map[string]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.lines)
+	return maps.Clone(s.lines)
 }
 
 // findings keeps what it is given.
@@ -187,12 +189,13 @@ func (c *counter) begin() (end func()) {
 
 // failAt is a hook that fails for one prefix.
 func failAt(prefix string, err error) func(context.Context, string) error {
-	return func(_ context.Context, p string) error {
-		if p == prefix {
-			return err
-		}
-		return nil
-	}
+	return func(_ context.Context, p string) error { return map[string]error{prefix: err}[p] }
+}
+
+// once returns an error the first time, and then nil.
+func once(err error) func() error {
+	var isOver atomic.Bool
+	return func() error { return map[bool]error{false: err}[isOver.Swap(true)] }
 }
 
 func none(string) bool { return false }

@@ -59,8 +59,8 @@ func TestLate(t *testing.T) {
 		}, nil},
 		{"the folders were emptied, and the first listing fails", withOther, func(s *site) {
 			vanish(s)
-			err := errReset
-			s.hooks.below = func(context.Context, string) error { defer func() { err = nil }(); return err }
+			fails := once(errReset)
+			s.hooks.below = func(context.Context, string) error { return fails() }
 		}, found("coverage")},
 		{"it went on and ended before the asked time", nothing, func(s *site) {
 			s.c.Hours(3)
