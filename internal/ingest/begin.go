@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -45,6 +46,9 @@ func wasListed(ctx context.Context, c *chainLoop) (bool, error) {
 	judged := 0
 	for _, p := range places {
 		for o, err := range f.objects.List(ctx, f.source.Signed(), p.Folder(trail.DigestFolder), "") {
+			if err != nil && isForGood(err) && len(places) > 1 {
+				break // the poll says so
+			}
 			if err != nil {
 				return false, err
 			}
@@ -85,11 +89,12 @@ func tellBeginning(w *Worker, c trail.Chain, first follow.Candidate, listedAt ti
 		"chain", c.String(), "digest", first.At.String(), "from", d.Start, "previous", d.Previous.Object)
 }
 
-// continued returns the head from which a chain without one goes on after the chain that it
+// continued returns the head from which a chain goes on after the chain that a candidate of it
 // continues: a trail of one account that became an organization's, or the other way round,
 // has its digests below another account folder from then on, and they name the former ones.
-// That chain must have come to its end first, and the state must know that it has ended. The
-// error wraps follow.ErrElsewhere while that is not so.
+// The former chain must have done the digest that the candidate names, and the state must know
+// that it has ended, unless the trail came back to it. The error wraps follow.ErrElsewhere while
+// that is not so.
 func continued(ctx context.Context, c *chainLoop, candidate follow.Candidate) (follow.Head, error) {
 	h := c.entry.Head
 	isSuccessor := !candidate.Backfill && candidate.Verdict.Trusted && candidate.Digest != nil && candidate.Digest.Previous != nil
@@ -97,34 +102,60 @@ func continued(ctx context.Context, c *chainLoop, candidate follow.Candidate) (f
 		return h, nil
 	}
 	named, err := chain.Previous(candidate.Digest, c.name)
-	if err != nil || named.Organization == c.name.Organization {
+	isDone := h.Link.Key != "" && !named.End.After(h.Cursor)
+	if err != nil || named.Organization == c.name.Organization || isDone {
 		return h, nil
 	}
-	if c.former == nil {
+	if c.former == nil || c.continues != named.DigestKey {
 		if c.former, err = formerOf(c, candidate, named); c.former == nil {
 			return h, err
 		}
+		c.continues = named.DigestKey
 	}
 	former := c.former.progress.now()
-	switch isAtEnd := c.former.frontier.Len() == 0 && !c.former.frontier.HasMore(); {
-	case isAtEnd && former.head.Link.Key == "" && c.feed.refuted.has(named.DigestKey):
+	isAtEnd := c.former.frontier.Len() == 0 && !c.former.frontier.HasMore()
+	switch f := former.head; {
+	case f.Link.Key != "" && f.Cursor.After(named.End): // the trail came back to it
+		p := candidate.Digest.Previous
+		return headAfter(h, follow.Link{
+			End: named.End, Bucket: p.Bucket, Key: p.Object, Sum: p.Hash.String(), Signature: p.Signature,
+		}, nil), nil
+	case isAtEnd && f.Link.Key == "" && c.feed.refuted.has(named.DigestKey):
 		return h.Quarantine(named.DigestKey), nil
-	case isAtEnd && former.head.Link.Key == "" && former.head.Covers(named.DigestKey): // it ended before the time to begin
-		return follow.Head{Version: follow.HeadVersion, Cursor: named.End}, nil
-	case isAtEnd && former.head.Link.Key == "":
+	case isAtEnd && f.Link.Key == "" && f.Covers(named.DigestKey): // it ended before the time to begin
+		return headAfter(h, follow.Link{End: named.End}, nil), nil
+	case isAtEnd && f.Link.Key == "":
 		return h, nil
-	case isAtEnd && former.head.Ended:
-		f := former.head
-		return follow.Head{Version: follow.HeadVersion, Cursor: f.Cursor, Link: f.Link, Bad: f.Bad}, nil
+	case f.Link.Key != "" && (isAtEnd && f.Ended || waitsBeyond(c.former, f, named.DigestKey)):
+		return headAfter(h, f.Link, f.Bad), nil
 	}
 	c.former.progress.change(func(s *standing) {
 		s.isEnded = true
-		s.waiters = append(s.waiters, c)
+		if !slices.Contains(s.waiters, c) {
+			s.waiters = append(s.waiters, c)
+		}
 	})
 	if c.former.progress.now().err == nil { // else it runs again by itself
 		c.former.feed.schedule.Add(ctx, c.former)
 	}
 	return h, fmt.Errorf("%s continues %s: %w", c.name, c.former.name, follow.ErrElsewhere)
+}
+
+// waitsBeyond reports whether a chain itself waits for a chain that it continues, and has done
+// all up to a digest.
+func waitsBeyond(c *chainLoop, h follow.Head, k trail.DigestKey) bool {
+	k.End = k.End.Add(1)
+	return errors.Is(c.progress.now().err, follow.ErrElsewhere) && !c.frontier.Before(h, k)
+}
+
+// headAfter returns the head of a chain that goes on after a digest of another chain, with what
+// that chain remembers as bad.
+func headAfter(h follow.Head, l follow.Link, bad []string) follow.Head {
+	h.Version, h.Cursor, h.Bad = follow.HeadVersion, l.End, slices.Concat(h.Bad, bad)
+	if l.Key != "" {
+		h.Link = l
+	}
+	return h
 }
 
 // formerOf returns the loop of the chain that a candidate names a digest of, nil where

@@ -28,16 +28,17 @@ type chainLoop struct {
 	orders   inbox
 
 	// The goroutine that runs the loop owns these.
-	entry   ledger.Entry
-	isOpen  bool // entry is what the state has
-	tries   int  // that failed since the last success
-	looked  looked
-	former  *chainLoop       // the chain that this one continues, once it knows what it must come to
-	logs    *logfile.Emitter // takes the log files of its digests to the sinks
-	before  lookback         // looks for digests before one
-	doubted time.Time        // the end of which it was doubted that the chain is late
-	isReset bool             // the operator has reset the chain, and its digests are not listed since
-	isOver  bool             // a trusted digest after Config.Until was compared: the chain is done
+	entry     ledger.Entry
+	isOpen    bool // entry is what the state has
+	tries     int  // that failed since the last success
+	looked    looked
+	former    *chainLoop       // the chain that this one continues, once it knows what it must come to
+	continues trail.DigestKey  // the digest of former that it must come to
+	logs      *logfile.Emitter // takes the log files of its digests to the sinks
+	before    lookback         // looks for digests before one
+	doubted   time.Time        // the end of which it was doubted that the chain is late
+	isReset   bool             // the operator has reset the chain, and its digests are not listed since
+	isOver    bool             // a trusted digest after Config.Until was compared: the chain is done
 	// prefetch is how many queued digests have their log files requested early. It doubles
 	// while the chain makes progress and drops to 0 after an error.
 	prefetch int
@@ -237,7 +238,7 @@ func (c *chainLoop) reportLate(ctx context.Context) error {
 		return err
 	}
 	end := h.Until()
-	if !w.config.isLate(h, c.name) || w.config.Once || !at.polled {
+	if !w.config.isLate(h, c.name, w.config.Now()) || w.config.Once || !at.polled {
 		return nil
 	}
 	if standing, _ := w.config.Ended.Judge(c.name, end); standing == ended.Acknowledged {
@@ -258,6 +259,10 @@ func (c *chainLoop) reportLate(ctx context.Context) error {
 	case e.Version != c.entry.Version: // another worker has brought the chain further
 		c.isOpen = false
 		return nil
+	}
+	if found, err := c.before.listAfter(ctx, h); found || err != nil {
+		c.feed.schedule.Add(ctx, c) // after an error it pauses first
+		return err
 	}
 	detail := "no digest after the one that ends at " + end.Format(time.RFC3339)
 	if h.Link.Key == "" {

@@ -103,10 +103,11 @@ func wanted(only []string, s string) bool { return len(only) == 0 || slices.Cont
 // isAfter reports whether a digest is of an hour after the asked time.
 func (c *Config) isAfter(d *digest.Digest) bool { return !c.Until.IsZero() && !d.Start.Before(c.Until) }
 
-// isLate reports whether a chain's next digest should have come, and that was not reported.
-func (c *Config) isLate(h follow.Head, name trail.Chain) bool {
+// isLate reports whether a chain's next digest should have come by a time, and that was not
+// reported.
+func (c *Config) isLate(h follow.Head, name trail.Chain, by time.Time) bool {
 	end := h.Until()
-	isDue := !end.IsZero() && !name.Backfill && c.Now().Sub(end) > c.Grace+window
+	isDue := !end.IsZero() && !name.Backfill && by.Sub(end) > c.Grace+window
 	return isDue && !h.LateTold && !h.Ended
 }
 

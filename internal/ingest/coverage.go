@@ -18,11 +18,12 @@ type coverage struct {
 	mu       sync.Mutex // guards what follows
 	errs     []error    // the first maxErrs
 	failures int
-	hidden   map[string]bool // accounts with folders that could not be listed
-	passing  map[region]bool // accounts and regions where the next poll may list what this one could not
-	listed   map[region]bool // regions whose digest folders were listed, all of them
-	unlisted map[region]bool // regions with a digest folder that could not be listed
-	trails   map[string]bool // names of trails, at most maxTrails
+	hidden   map[string]bool      // accounts with folders that could not be listed
+	passing  map[region]bool      // accounts and regions where the next poll may list what this one could not
+	found    map[region]bool      // regions that have folders
+	listed   map[region]bool      // regions whose digest folders were listed, all of them
+	unlisted map[trail.Place]bool // with a digest folder that could not be listed; of all regions where it is ""
+	trails   map[string]bool      // names of trails, at most maxTrails
 }
 
 // Bounds of what a poll remembers of names that anyone can plant.
@@ -33,8 +34,8 @@ const (
 
 func newCoverage() *coverage {
 	return &coverage{
-		hidden: map[string]bool{}, passing: map[region]bool{}, listed: map[region]bool{}, unlisted: map[region]bool{},
-		trails: map[string]bool{},
+		hidden: map[string]bool{}, passing: map[region]bool{}, found: map[region]bool{}, listed: map[region]bool{},
+		unlisted: map[trail.Place]bool{}, trails: map[string]bool{},
 	}
 }
 
@@ -64,16 +65,18 @@ func (c *coverage) err() error {
 // missed notes that folders of an account and region could not be listed, where the next poll
 // may list them. The account and the region are "" where they are not known.
 func (c *coverage) missed(at region, err error) {
-	switch finding.ReasonOf(err) {
-	case finding.AccessDenied, finding.NotSearched:
-		return
-	}
-	if errors.Is(err, discover.ErrNothing) || errors.Is(err, discover.ErrNoMatch) {
+	if isForGood(err) || errors.Is(err, discover.ErrNothing) || errors.Is(err, discover.ErrNoMatch) {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.passing[at] = true
+}
+
+// isForGood reports whether the next poll cannot list either what this one could not.
+func isForGood(err error) bool {
+	reason := finding.ReasonOf(err)
+	return reason == finding.AccessDenied || reason == finding.NotSearched
 }
 
 // hide notes that a folder of an account, "" for one that is not known, could not be listed.
@@ -82,6 +85,13 @@ func (c *coverage) hide(p trail.Place, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.hidden[p.Account] = true
+}
+
+// find notes that a place has folders.
+func (c *coverage) find(p trail.Place) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.found[regionOf(p)] = true
 }
 
 // list notes that all digest folders of a place were listed.
@@ -95,25 +105,36 @@ func (c *coverage) list(p trail.Place) {
 func (c *coverage) failed(p trail.Place) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.unlisted[regionOf(p)] = true
+	c.unlisted[p] = true
 }
 
 // hasFailed reports whether a digest folder of a place could not be listed.
 func (c *coverage) hasFailed(p trail.Place) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.unlisted[regionOf(p)] || c.unlisted[region{p.Organization, p.Account, ""}]
+	return c.isUnlisted(p)
 }
 
-// hasListed reports whether all digest folders of a place were listed, and all others in which
-// its chains can lie.
+// isUnlisted is hasFailed for a caller that holds mu.
+func (c *coverage) isUnlisted(p trail.Place) bool {
+	all := p
+	all.Region = ""
+	return c.unlisted[p] || c.unlisted[all]
+}
+
+// mayList reports whether a digest folder of a place could not be listed that the next poll may
+// list.
+func (c *coverage) mayList(p trail.Place) bool { return c.hasFailed(p) && !c.hasAll(p) }
+
+// hasListed reports whether all digest folders of a place were listed, or are gone, and all others
+// in which its chains can lie.
 func (c *coverage) hasListed(p trail.Place) bool {
 	if c.err() == nil {
 		return true
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.listed[regionOf(p)] && c.has(p)
+	return (c.listed[regionOf(p)] || !c.found[regionOf(p)]) && c.has(p)
 }
 
 // hasAll reports whether all folders were listed in which the chains of a place can lie, those
@@ -152,7 +173,7 @@ func (c *coverage) accounts(places []discover.Place) map[string]bool {
 		}
 	}
 	for _, p := range places {
-		if c.unlisted[regionOf(p.Place)] {
+		if c.isUnlisted(p.Place) {
 			delete(listed, ledger.Account(p.Place))
 		}
 	}

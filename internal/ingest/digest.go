@@ -121,13 +121,11 @@ func (c *chainLoop) advance(ctx context.Context, a *ahead, newer *judge.Read) (a
 	if err != nil {
 		return false, err
 	}
-	if !c.entry.IsStored() && !c.entry.Head.IsProven() {
-		h, err := continued(ctx, c, candidate)
-		if err != nil {
-			return false, err
-		}
-		c.setEntry(ledger.Entry{Name: c.id, Head: h})
+	h, err := continued(ctx, c, candidate)
+	if err != nil {
+		return false, err
 	}
+	c.setEntry(ledger.Entry{Name: c.id, Head: h, Version: c.entry.Version})
 	for {
 		key := candidate.DigestKey
 		older := olderThan(&c.frontier, c.entry.Head, candidate, c.looked)
@@ -252,6 +250,7 @@ func (c *chainLoop) passed(candidate follow.Candidate, step follow.Step) {
 	c.logs.Forget(candidate.Digest)
 	c.tries = 0
 	c.progress.change(func(s *standing) {
+		s.isEnded = false // the trail came back, where it was
 		if candidate.Backfill && candidate.Origin == follow.Listed && candidate.End.After(s.sweep) {
 			s.sweep = candidate.End
 		}

@@ -126,10 +126,11 @@ func (l lookback) listBefore(ctx context.Context, h follow.Head, from follow.Can
 	}
 	for _, p := range places {
 		n, err := l.list(ctx, h, j.Bucket(p), j.Place(p.Place), h.Cursor, until)
+		isOther := j.Bucket(p) != j.Bucket(from.Ref) || p.Place != from.Place && isForGood(err)
 		switch {
-		case err != nil && j.Bucket(p) != j.Bucket(from.Ref) && ctx.Err() == nil:
-			l.config.Log.Warn("a chain's former bucket cannot be listed",
-				"chain", l.name.String(), "bucket", p.Bucket, "error", err)
+		case err != nil && isOther && ctx.Err() == nil:
+			l.config.Log.Warn("a folder that may hold older digests of a chain cannot be listed",
+				"chain", l.name.String(), "bucket", p.Bucket, "folder", p.Folder(trail.DigestFolder), "error", err)
 		case err != nil:
 			return false, fmt.Errorf("list digests before %s: %w", from.Object(), err)
 		}
@@ -143,13 +144,33 @@ func (l lookback) listBefore(ctx context.Context, h follow.Head, from follow.Can
 func (l lookback) listMore(ctx context.Context, h follow.Head, from time.Time) error {
 	until := l.config.Now().Add(window)
 	l.frontier.SetMore(false)
-	for _, p := range l.feed.placesOf(regionOf(l.name.Place)) {
-		if _, err := l.list(ctx, h, l.feed.source.Signed(), p, from, until); err != nil {
+	places := l.feed.placesOf(regionOf(l.name.Place))
+	for _, p := range places {
+		_, err := l.list(ctx, h, l.feed.source.Signed(), p, from, until)
+		if err != nil && isForGood(err) && len(places) > 1 {
+			continue // the poll says so
+		}
+		if err != nil {
 			l.frontier.SetMore(true)
 			return fmt.Errorf("list digests of %s: %w", l.name, err)
 		}
 	}
 	return nil
+}
+
+// listAfter adds the digests to the frontier that are listed after a head, below the prefix of
+// the head. A poll that was held up or that did not find the folder may have missed them. It
+// reports whether it found any that were not known.
+func (l lookback) listAfter(ctx context.Context, h follow.Head) (found bool, err error) {
+	key, err := trail.ParseDigestKey(h.Link.Key)
+	if err != nil {
+		return false, nil // the chain was reset, and has no digest since
+	}
+	known, place, until := l.frontier.Len(), l.feed.judge.Place(key.Place), l.config.Now().Add(window)
+	if _, err := l.list(ctx, h, l.feed.source.Signed(), place, h.Cursor, until); err != nil {
+		return false, fmt.Errorf("list digests after %s: %w", h.Link.Key, err)
+	}
+	return l.frontier.Len() > known, nil
 }
 
 // list adds the digests of the chain to the frontier that a place's folders show, that end

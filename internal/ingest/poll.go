@@ -142,6 +142,7 @@ func (p *poller) list(intake, ctx context.Context) error {
 	places, isThere := map[region][]discover.Place{}, map[trail.Place]bool{}
 	for _, place := range found.Places {
 		isThere[place.Place] = true
+		once.found.find(place.Place)
 		places[regionOf(place.Place)] = append(places[regionOf(place.Place)], place)
 	}
 	f.setPlaces(places)
@@ -211,6 +212,9 @@ func (p *poll) finder(ctx context.Context) *discover.Finder {
 		p.found.fail(err)
 		p.found.hide(place, err)
 		if strings.Contains(folder.Key, "/"+trail.DigestFolder+"/") {
+			if p.f.source.IsCopy() {
+				place.Prefix = ""
+			}
 			p.found.failed(place)
 		}
 	}
@@ -219,18 +223,30 @@ func (p *poll) finder(ctx context.Context) *discover.Finder {
 
 // region lists the digests of one account and region, wherever they lie, and only then
 // lets their chains run: where a trail moved, the folder that comes first in the listing
-// may hold what comes last.
+// may hold what comes last. Where a folder cannot be listed that the next poll may list, the
+// chains wait for that. A folder that can never be listed does not hold up the others.
 func (p *poll) region(intake, ctx context.Context, places []discover.Place) error {
-	if slices.ContainsFunc(places, func(place discover.Place) bool { return p.found.hasFailed(place.Place) }) {
+	if slices.ContainsFunc(places, func(place discover.Place) bool { return p.found.mayList(place.Place) }) {
 		return nil // the error is among those of the poll
 	}
 	chains := map[*chainLoop]bool{}
 	for _, place := range places {
-		if err := p.place(intake, place, chains); err != nil {
-			p.found.missed(region{account: place.Account, region: place.Region}, err)
-			p.found.failed(place.Place)
+		if p.found.hasFailed(place.Place) {
+			continue
+		}
+		err := p.place(intake, place, chains)
+		if err == nil {
+			continue
+		}
+		p.found.missed(region{account: place.Account, region: place.Region}, err)
+		p.found.failed(place.Place)
+		if !isForGood(err) {
+			for _, other := range places {
+				p.found.failed(other.Place)
+			}
 			return err
 		}
+		p.found.fail(err)
 	}
 	for c := range chains {
 		p.f.schedule.Add(ctx, c)
@@ -243,7 +259,7 @@ func (p *poll) region(intake, ctx context.Context, places []discover.Place) erro
 
 // letChainsJudge lets the chains run whose folders this poll has listed, so that each can
 // judge whether it is late. Where a folder could not be listed that the next poll may
-// list, the chain may go on there.
+// list, the chain may go on there. What came after the poll began may not have been listed.
 func (p *poll) letChainsJudge(ctx context.Context) {
 	for _, c := range p.w.chains.list() {
 		if c.feed != p.f || !p.found.hasListed(c.name.Place) {
@@ -251,7 +267,7 @@ func (p *poll) letChainsJudge(ctx context.Context) {
 		}
 		isLate := false
 		c.progress.change(func(s *standing) { // meanwhile the head may have moved on
-			isLate = p.w.config.isLate(s.head, c.name)
+			isLate = p.w.config.isLate(s.head, c.name, p.began)
 			s.polled = s.polled || isLate
 		})
 		if isLate {

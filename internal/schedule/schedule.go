@@ -65,10 +65,12 @@ func (s *Schedule[Loop]) Hurry(ctx context.Context, l Loop) {
 		at.again, at.hurried = true, true
 		return
 	case at != nil:
-		s.drop(l)
+		s.takeOut(l, at)
+		s.slots[l] = new(slot) // the schedule is not idle meanwhile
+	default:
+		s.occupy(l)
 	}
-	at = s.occupy(l)
-	at.ready = true
+	s.slots[l].ready = true
 	s.ready = slices.Insert(s.ready, 0, l)
 	s.begin(ctx)
 }
@@ -137,15 +139,20 @@ func (s *Schedule[Loop]) drop(l Loop) {
 	if at == nil {
 		return
 	}
+	s.takeOut(l, at)
+	delete(s.slots, l)
+	if len(s.slots) == 0 {
+		close(s.idle)
+	}
+}
+
+// takeOut ends the pause of a loop, and takes it from those that are ready.
+func (s *Schedule[Loop]) takeOut(l Loop, at *slot) {
 	if at.pause != nil {
 		at.pause.Stop()
 	}
 	if at.ready {
 		s.ready = slices.DeleteFunc(s.ready, func(o Loop) bool { return o == l })
-	}
-	delete(s.slots, l)
-	if len(s.slots) == 0 {
-		close(s.idle)
 	}
 }
 

@@ -157,3 +157,26 @@ func TestScheduleOfManyLoopsEnds(t *testing.T) {
 		})
 	}
 }
+
+// An order that lets a loop run that pauses, the only one, does not make the schedule look idle.
+func TestHurryIsNotIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		runs, isDone := 0, false
+		s := schedule.New(1, func(context.Context, string) time.Duration {
+			if runs++; runs == 1 {
+				return time.Hour
+			}
+			time.Sleep(time.Minute)
+			isDone = true
+			return 0
+		})
+		s.Add(t.Context(), "a")
+		synctest.Wait()
+		time.AfterFunc(time.Minute, func() { s.Hurry(t.Context(), "a") })
+		s.WaitIdle(t.Context())
+		if !isDone {
+			t.Error("idle, and the loop has not run")
+		}
+		s.Close()
+	})
+}
