@@ -18,7 +18,7 @@ build: ## the programs, static, in bin/
 test: ## all tests, those of the templates and manifests too
 	go test ./... && cd test/deploy && go vet ./... && go test ./...
 
-check: fmt vet lint vuln race fuzz-short ## what CI runs
+check: fmt vet lint vuln race simulate fuzz-short ## what CI runs
 
 fmt: ## fail on files that gofmt would change
 	@bad=$$(gofmt -l cmd deploy internal pkg test); [ -z "$$bad" ] || { echo "not gofmt-ed: $$bad"; exit 1; }
