@@ -134,6 +134,16 @@ func (p *Pipeline) InFlight() int64 { return p.memory.InFlight() }
 // Accounts returns the accounts, which the caller may add to.
 func (p *Pipeline) Accounts() *Accounts { return p.accounts }
 
+// Source returns what the log files of a source share. The fetcher reads the source.
+func (p *Pipeline) Source(f *fetch.Fetcher) *Source {
+	sinks, slots := max(p.options.Sinks, 1), max(p.options.Concurrency, 1)
+	l := limitsOf(max(p.options.Memory/int64(max(p.options.Sources, 1)), minShare(sinks)), slots, sinks)
+	return &Source{
+		fetcher: f, sinks: sinks, limits: l, room: &room{most: l.chain, free: l.all},
+		slots: fetch.NewSlots(slots), memory: p.memory,
+	}
+}
+
 // Process reads, proves and emits one log file. It returns nil when every sink has every
 // event that can be taken, and an error that is a fact about the file or a reason for
 // not having read it (pkg/finding), or the context's. After an error it can be called

@@ -53,16 +53,6 @@ func limitsOf(memory int64, slots, sinks int) limits {
 	}
 }
 
-// Source returns what the log files of a source share. The fetcher reads the source.
-func (p *Pipeline) Source(f *fetch.Fetcher) *Source {
-	sinks, slots := max(p.options.Sinks, 1), max(p.options.Concurrency, 1)
-	l := limitsOf(max(p.options.Memory/int64(max(p.options.Sources, 1)), minShare(sinks)), slots, sinks)
-	return &Source{
-		fetcher: f, sinks: sinks, limits: l, room: &room{most: l.chain, free: l.all},
-		slots: fetch.NewSlots(slots), memory: p.memory,
-	}
-}
-
 // Wait waits for what was started in the source.
 func (s *Source) Wait() {
 	s.fetcher.Wait()
