@@ -127,6 +127,7 @@ func TestLogsWithoutDigests(t *testing.T) {
 		{"young", 3*time.Hour - 10*time.Minute, false, nil},
 		{"old", 3*time.Hour + 10*time.Minute, false, found("coverage")},
 		{"young, after a file that is not a log file", time.Hour, true, nil},
+		{"old, after a young file", 3*time.Hour + 10*time.Minute, true, found("coverage")},
 		{"before the asked time", 49 * time.Hour, false, nil},
 	} {
 		withSite(t, tt.name, 1, func(s *site) {

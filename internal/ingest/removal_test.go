@@ -152,8 +152,7 @@ func TestMessagesOfAnAccessPoint(t *testing.T) {
 			s.c.Hours(1)
 			o := s.c.Issued[2].Logs[0]
 			s.Delete(bucket, o.Key)
-			removed := []notify.Removal{{Object: o, Cause: notify.Deleted}}
-			a := s.announce(notify.Delivery{Created: s.digests(5), Removed: removed})
+			a := s.announce(notify.Delivery{Created: s.digests(5), Removed: []notify.Removal{{Object: o}}})
 			if s.run(); len(a.ends) != 1 || a.failed() > 0 {
 				s.t.Errorf("ended with %v", a.ends)
 			}

@@ -86,7 +86,10 @@ func TestEndsWhileTheStateHangs(t *testing.T) {
 			return "", ctx.Err()
 		}
 		s.at(s.c.Now().Add(6 * time.Hour))
-		s.during(time.Minute)
+		began := time.Now()
+		if s.during(time.Minute); time.Since(began) > 2*time.Minute {
+			s.t.Errorf("ended after %s", time.Since(began))
+		}
 		s.expect("coverage")
 	})
 }
