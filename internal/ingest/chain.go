@@ -38,6 +38,7 @@ type chainLoop struct {
 	before    lookback         // looks for digests before one
 	doubted   time.Time        // the end of which it was doubted that the chain is late
 	isReset   bool             // the operator has reset the chain, and its digests are not listed since
+	isBegun   bool             // where the chain begins was told
 	isOver    bool             // a trusted digest after Config.Until was compared: the chain is done
 	// prefetch is how many queued digests have their log files requested early. It doubles
 	// while the chain makes progress and drops to 0 after an error.

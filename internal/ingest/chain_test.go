@@ -105,10 +105,10 @@ func TestChain(t *testing.T) {
 			s.cfg.Sources[0].Bucket, s.cfg.Sources[0].Name = "new-bucket", "s3://new-bucket"
 		}), nil},
 		{"a bucket that is gone for a while", 3, steps(func(s *site) {
-			s.deny(s.digest(1), noBucket)
+			s.deny(s.digest(1), errNoBucket)
 		}, func(s *site) {
 			s.deny(s.digest(1), nil)
-			s.deny(s.c.Issued[2].Logs[0], noBucket)
+			s.deny(s.c.Issued[2].Logs[0], errNoBucket)
 			s.repeat = true // the other log file of the digest
 		}, func(s *site) { s.deny(s.c.Issued[2].Logs[0], nil) }), nil},
 	})

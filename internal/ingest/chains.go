@@ -125,29 +125,40 @@ func (all *chains) forget(c *chainLoop) {
 	}
 }
 
-// beginPoll prepares the names of a feed for a poll. Where the last poll left names out, those
-// that wait give their room to others. It returns the account folders, as ledger.Account names
-// them, with names that were left out or that gave their room.
-func (all *chains) beginPoll(f *feed) (leftOut map[string]bool) {
+// unplaced returns the account folders, as ledger.Account names them, with names that the last
+// poll left out, or that beginPoll may forget.
+func (all *chains) unplaced(f *feed) map[string]bool {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	n := all.namesOf(f)
-	leftOut = map[string]bool{}
+	accounts := map[string]bool{}
 	for at := range n.dropped {
-		leftOut[ledger.Account(trail.Place{Organization: at.organization, Account: at.account})] = true
+		accounts[ledger.Account(trail.Place{Organization: at.organization, Account: at.account})] = true
 	}
+	if n.next != "" {
+		for _, c := range n.loops {
+			accounts[ledger.Account(c.name.Place)] = true
+		}
+	}
+	return accounts
+}
+
+// beginPoll prepares the names of a feed for a poll. Where the last poll left names out, those
+// that wait give their room to others.
+func (all *chains) beginPoll(f *feed) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	n := all.namesOf(f)
 	if n.next != "" {
 		for id, c := range n.loops {
 			// A loop that could still run must not be replaced by another of the same chain.
 			if c.progress.now().err != nil && !c.frontier.IsAwaited() && f.schedule.Remove(c) {
-				leftOut[ledger.Account(c.name.Place)] = true
 				delete(n.loops, id)
 			}
 		}
 	}
 	n.resume, n.next = n.next, ""
 	clear(n.dropped)
-	return leftOut
 }
 
 // leftOut returns how many names of each region the last poll left out, and the first of them
@@ -212,6 +223,13 @@ func (all *chains) showHead(m *metrics, c *chainLoop, h follow.Head) {
 		}
 	}
 	m.hideHead(c.name)
+}
+
+// hasNames reports whether names of a feed wait for a proof.
+func (all *chains) hasNames(f *feed) bool {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	return len(all.namesOf(f).loops) > 0
 }
 
 // unfinished returns the account folders of a feed, as ledger.Account names them, that must

@@ -174,12 +174,15 @@ func (c *chainLoop) advance(ctx context.Context, a *ahead, newer *judge.Read) (a
 			return false, fmt.Errorf("flush the sinks after digest %s: %w", candidate.At, err)
 		}
 		isFirst := !c.entry.IsStored() || !c.entry.Head.IsProven() && c.entry.Head.Witness.Key == ""
+		if isFirst && !c.isBegun { // before the head is stored: after that, nothing tells it again
+			c.isBegun = true
+			tellBeginning(w, c.name, candidate, c.listedAt)
+		}
 		if err := c.commit(ctx, c.entry.Head.Pass(key, candidate.Digest, candidate.Verdict.Signature)); err != nil {
 			return false, err
 		}
 		if isFirst {
 			w.chains.follow(c)
-			tellBeginning(w, c.name, candidate, c.listedAt)
 		}
 		c.passed(candidate, step)
 		c.frontier.Done(key, nil)

@@ -32,7 +32,8 @@ func (p *poll) remember(ctx context.Context, found discover.Found) error {
 	if err != nil { // what failed is listed so again in an hour
 		p.poller.reached = p.began.Add(window - reachEvery)
 	}
-	l := &listing{began: p.began.UTC(), isWhole: err == nil, accounts: p.found.accounts(found.Places)}
+	isWhole := err == nil && len(p.w.config.Accounts) == 0 // else it did not look at the others
+	l := &listing{began: p.began.UTC(), isWhole: isWhole, accounts: p.found.accounts(found.Places)}
 	p.f.mu.Lock()
 	p.f.record = l
 	p.f.mu.Unlock()
@@ -47,10 +48,13 @@ func recordListing(ctx context.Context, w *Worker, f *feed, partly bool) error {
 	f.mu.Lock()
 	l, listings := f.record, f.listings
 	f.mu.Unlock()
-	if l == nil {
+	if l == nil || !partly && w.chains.hasNames(f) {
 		return nil
 	}
 	open := w.chains.unfinished(f)
+	if !f.has(l) {
+		return nil // a poll began meanwhile, and makes another record
+	}
 	switch {
 	case len(open) > 0 && !partly:
 		return nil
@@ -82,6 +86,13 @@ func recordListing(ctx context.Context, w *Worker, f *feed, partly bool) error {
 		f.record = nil
 	}
 	return nil
+}
+
+// has reports whether a full poll is still the last one that the state does not have.
+func (f *feed) has(l *listing) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.record == l
 }
 
 // leaveOutOfRecord takes account folders out of the last full poll, which the state does not

@@ -133,10 +133,11 @@ func (p *poller) list(intake, ctx context.Context) error {
 		isFull: w.policy.Tries > 0 || p.reached.IsZero() || now.Sub(p.reached) >= reachEvery,
 		found:  newCoverage(),
 	}
-	f.leaveOutOfRecord(w.chains.beginPoll(f))
+	f.leaveOutOfRecord(w.chains.unplaced(f)) // before they are forgotten
+	w.chains.beginPoll(f)
 	found, err := once.places(intake)
-	f.setSearch(once.found)
 	if err != nil {
+		f.setSearch(once.found)
 		return err
 	}
 	places, isThere := map[region][]discover.Place{}, map[trail.Place]bool{}
@@ -146,6 +147,7 @@ func (p *poller) list(intake, ctx context.Context) error {
 		places[regionOf(place.Place)] = append(places[regionOf(place.Place)], place)
 	}
 	f.setPlaces(places)
+	f.setSearch(once.found)
 	p.keep(isThere)
 	g := new(errgroup.Group)
 	g.SetLimit(listingsAtOnce)

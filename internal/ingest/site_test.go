@@ -35,9 +35,9 @@ const (
 )
 
 var (
-	day      = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
-	errReset = errors.New("connection reset by peer")
-	noBucket = fmt.Errorf("NoSuchBucket: %w %w", fs.ErrNotExist, finding.ErrNoBucket)
+	day         = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	errReset    = errors.New("connection reset by peer")
+	errNoBucket = fmt.Errorf("NoSuchBucket: %w %w", fs.ErrNotExist, finding.ErrNoBucket)
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
