@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 )
 
 // other names the directory of programs of another commit.
@@ -14,9 +13,9 @@ const other = "TRAILSEAL_BENCH_OTHER"
 
 // BenchmarkAgainst says what a change is worth: the programs and those of another commit
 // read the same trail in turns, as many as -benchtime says. It reports the median of the
-// processor time of each, the ratio of both, and the spread: how far the middle half of the
-// runs lies apart, as a part of the median. A ratio that is nearer to 1 than a third of the
-// spread says nothing.
+// processor time of each, the ratios of processor time, time and peak memory, and the spread
+// of the processor time: how far the middle half of the runs lies apart, as a part of the
+// median. A ratio that is nearer to 1 than a third of the spread says nothing.
 func BenchmarkAgainst(b *testing.B) {
 	dir := os.Getenv(other)
 	if dir == "" {
@@ -34,17 +33,24 @@ func BenchmarkAgainst(b *testing.B) {
 				ours := errand{Args: append([]string{program(b, name)}, flags...), Env: srv.env, Discard: true}
 				others := ours
 				others.Args = append([]string{filepath.Join(dir, name)}, flags...)
-				var cpu, otherCPU []time.Duration
+				var own, other []measured
 				for b.Loop() {
-					cpu = append(cpu, ours.measure(b, 0).CPU)
-					otherCPU = append(otherCPU, others.measure(b, 0).CPU)
+					own, other = append(own, ours.measure(b, 0)), append(other, others.measure(b, 0))
 				}
-				median, spread := middle(cpu)
-				otherMedian, otherSpread := middle(otherCPU)
-				b.ReportMetric(median.Seconds(), "cpu-s")
-				b.ReportMetric(otherMedian.Seconds(), "other-cpu-s")
-				b.ReportMetric(median.Seconds()/otherMedian.Seconds(), "x-cpu")
-				b.ReportMetric(max(spread, otherSpread), "spread")
+				for unit, of := range map[string]func(measured) float64{
+					"cpu":  func(m measured) float64 { return m.CPU.Seconds() },
+					"wall": func(m measured) float64 { return m.Wall.Seconds() },
+					"peak": func(m measured) float64 { return float64(m.Peak) },
+				} {
+					median, spread := middle(own, of)
+					otherMedian, otherSpread := middle(other, of)
+					b.ReportMetric(median/otherMedian, "x-"+unit)
+					if unit == "cpu" {
+						b.ReportMetric(median, "cpu-s")
+						b.ReportMetric(otherMedian, "other-cpu-s")
+						b.ReportMetric(max(spread, otherSpread), "spread")
+					}
+				}
 				b.ReportMetric(0, "ns/op")
 			})
 		}
@@ -52,9 +58,13 @@ func BenchmarkAgainst(b *testing.B) {
 }
 
 // middle returns the median, and the width of the middle half as a part of it.
-func middle(all []time.Duration) (median time.Duration, spread float64) {
-	slices.Sort(all)
-	n := len(all)
-	median = all[n/2]
-	return median, float64(all[3*n/4]-all[n/4]) / float64(median)
+func middle(all []measured, of func(measured) float64) (median, spread float64) {
+	values := make([]float64, len(all))
+	for i, m := range all {
+		values[i] = of(m)
+	}
+	slices.Sort(values)
+	n := len(values)
+	median = values[n/2]
+	return median, (values[3*n/4] - values[n/4]) / median
 }
