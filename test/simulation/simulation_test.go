@@ -107,7 +107,7 @@ func simulate(t *testing.T, seed uint64, isVerbose bool) bool {
 	}()
 	// A goroutine that waits for a lock keeps the bubble's clock from moving on: a lock is
 	// locked during a call that is slow.
-	stuck := time.AfterFunc(time.Minute, func() { panic(fmt.Sprintf("TRAILSEAL_SEED=%d stands still", seed)) })
+	stuck := time.AfterFunc(3*time.Minute, func() { panic(fmt.Sprintf("TRAILSEAL_SEED=%d stands still", seed)) })
 	defer stuck.Stop()
 	began := time.Now()
 	defer func() {
