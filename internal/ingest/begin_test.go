@@ -106,21 +106,38 @@ func TestWhereAChainBegins(t *testing.T) {
 		{"a chain that waited for long", 3, steps(nothing, denied, later(100), again), nil},
 		{"a chain that waited for long, and whose head is loaded late", 3, steps(nothing, denied, later(100), func(s *site) {
 			again(s)
-			s.state.get = func() error { time.Sleep(time.Second); return nil }
+			s.state.get = func(string) error { time.Sleep(time.Second); return nil }
 		}), nil},
 	}
-	for name, fails := range map[string]func() error{"": once(nil), ", and listing fails once": once(errReset)} {
-		lives = append(lives, life{"came and ended while no worker ran" + name, 3,
-			steps(nothing, func(s *site) {
-				s.chain(other, region, day.AddDate(0, 0, 10)).Hours(20)
-				later(100)(s)
-				s.hooks.list = func(_ context.Context, prefix string) error {
-					if strings.Contains(prefix, other+"/CloudTrail-Digest") {
-						return fails()
-					}
-					return nil
+	for name, err := range map[string]error{"": nil, ", and listing fails once": errReset} {
+		// failsOnce makes the first listing of a digest folder of an account fail.
+		failsOnce := func(s *site, account string) {
+			fails := once(err)
+			s.hooks.list = func(_ context.Context, prefix string) error {
+				if strings.HasPrefix(prefix, "AWSLogs/"+account+"/CloudTrail-Digest/"+region) {
+					return fails()
 				}
-			}), nil})
+				return nil
+			}
+		}
+		var organization *testtrail.Trail
+		lives = append(lives, life{"came and ended while no worker ran" + name, 3, steps(nothing, func(s *site) {
+			s.chain(other, region, day.AddDate(0, 0, 10)).Hours(20)
+			later(100)(s)
+			failsOnce(s, other)
+		}), nil}, life{"came beside a folder of the account itself" + name, 3, steps(func(s *site) {
+			organization = s.World.Trail(testtrail.Options{Organization: "o-abcdefghij", Name: "two"})
+			organization.Chain(account, "eu-west-1", day)
+			s.cfg.Since = day.Add(90 * time.Minute)
+			s.lose(1)
+		}, func(s *site) {
+			c := s.add(organization.Chain(account, region, day)) // with a history that was copied
+			c.Hours(10)
+			for _, d := range c.Issued {
+				s.Edit(bucket, d.Key, func(o *testtrail.Stored) { o.Modified = c.Now() })
+			}
+			failsOnce(s, account)
+		}), nil})
 	}
 	live(t, lives)
 }

@@ -210,7 +210,8 @@ func TestRefusals(t *testing.T) {
 			s.found.before = once(fmt.Errorf("write: %w", fs.ErrNotExist))
 		}, "finding_retries_total{}"},
 		{"reading a head", func(s *site) {
-			s.state.get = once(errReset)
+			fails := once(errReset)
+			s.state.get = func(string) error { return fails() }
 		}, "state_errors_total{}"},
 		{"storing a head", func(s *site) {
 			fails := once(errReset)
@@ -227,6 +228,8 @@ func TestRefusals(t *testing.T) {
 			tt.set(s)
 			if _, series := s.run(); series[tt.series] != 1 || series["state_conflicts_total{}"] != 0 {
 				s.t.Errorf("%s is %v", tt.series, series[tt.series])
+			} else if n := series["chains_began_total{at=start}"]; n != 1 {
+				s.t.Errorf("where the chain begins was told %v times", n)
 			}
 			s.expect("log-corrupt")
 		})

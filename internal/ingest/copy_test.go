@@ -86,6 +86,24 @@ func TestCopy(t *testing.T) {
 	}
 }
 
+// An account that was not asked for counts as one that was never listed: it begins at the asked
+// time when it is.
+func TestCopyOfAnotherAccount(t *testing.T) {
+	for name, accounts := range map[string][]string{"asked for": nil, "not asked for": {account}} {
+		withSite(t, name, 6, func(s *site) {
+			s.trail.Chain(other, region, day).Hours(6)
+			s.copied(s.t.TempDir(), "")
+			s.cfg.Since, s.cfg.Accounts = s.c.Now().Add(-90*time.Minute), accounts
+			s.run()
+			s.cfg.Accounts = nil
+			s.run()
+			if n := s.eventsOf(other); n != 5 { // the digest after the asked time, and the newest one waits
+				s.t.Errorf("%d events of the other account", n)
+			}
+		})
+	}
+}
+
 // A bucket and a copy of it are followed each for itself, with equal ids.
 func TestBucketAndCopy(t *testing.T) {
 	withSite(t, "", 3, func(s *site) {

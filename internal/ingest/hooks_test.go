@@ -74,14 +74,14 @@ func (h *hooks) listing(
 type stateHooks struct {
 	state.Store
 	list func() error
-	get  func() error // of heads, and put, too
+	get  func(name string) error // of heads, and put, too
 	put  func(ctx context.Context, name string, put func() (state.Version, error)) (state.Version, error)
 }
 
 // Get implements state.Store.
 func (s *stateHooks) Get(ctx context.Context, name string) (state.Value, error) {
 	if s.get != nil && strings.HasPrefix(name, "chain/") {
-		if err := s.get(); err != nil {
+		if err := s.get(name); err != nil {
 			return state.Value{}, err
 		}
 	}
@@ -187,9 +187,11 @@ func (c *counter) begin() (end func()) {
 	return func() { c.now.Add(-1) }
 }
 
-// failAt is a hook that fails for one prefix.
+// failAt is a hook that fails below a prefix.
 func failAt(prefix string, err error) func(context.Context, string) error {
-	return func(_ context.Context, p string) error { return map[string]error{prefix: err}[p] }
+	return func(_ context.Context, p string) error {
+		return map[bool]error{true: err}[strings.HasPrefix(p, prefix)]
+	}
 }
 
 // once returns an error the first time, and then nil.

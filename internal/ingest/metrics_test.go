@@ -1,6 +1,8 @@
 package ingest_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/trailseal/trailseal/internal/ingest"
 	"github.com/trailseal/trailseal/internal/ledger"
+	"github.com/trailseal/trailseal/internal/state"
 	"github.com/trailseal/trailseal/pkg/finding"
 )
 
@@ -70,6 +73,14 @@ func TestMetrics(t *testing.T) {
 				s.t.Fatal(err)
 			}
 		}, map[string]float64{"unmatched_heads{}": 1}},
+		{"a first head that seems not to be stored", func(s *site) {
+			s.cfg.Since = s.c.Now().Add(-90 * time.Minute)
+			fails := once(errReset)
+			s.state.put = func(_ context.Context, _ string, put func() (state.Version, error)) (state.Version, error) {
+				v, err := put()
+				return v, errors.Join(err, fails())
+			}
+		}, map[string]float64{"chains_began_total{at=later}": 1, "state_errors_total{}": 1}},
 		{"a restart", func(s *site) { s.run() }, map[string]float64{
 			"chain_verified_until_timestamp_seconds{account=111122223333,region=us-east-1,trail=main}": float64(
 				day.Add(3*time.Hour + 491*time.Second).Unix()),
