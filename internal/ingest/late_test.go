@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,6 +46,48 @@ func TestLate(t *testing.T) {
 			return ctx.Err()
 		}
 	}
+	// emptied removes the folders of the site's account. Another folder cannot be listed.
+	emptied := func(denied string) func(*site) {
+		return func(s *site) {
+			keys, _ := s.Keys(bucket, "AWSLogs/"+account)
+			for _, key := range keys {
+				s.Delete(bucket, key)
+			}
+			clear(s.sink.lines) // nothing else is wanted
+			s.Put(bucket, denied+"x", junk())
+			s.hooks.list = failAt(denied, fs.ErrPermission)
+			s.hooks.below = s.hooks.list
+			s.at(s.c.Now().Add(10 * time.Hour))
+		}
+	}
+	// during makes digests come while a poll lists the folder of another account. The poll begins
+	// a while after the chain is due.
+	during := func(after time.Duration, come func(*site)) func(*site) {
+		return func(s *site) {
+			s.chain(other, region, day).Hours(6)
+			at, began := s.c.Now().Add(s.cfg.Grace+time.Hour+after), time.Now()
+			s.cfg.Now = func() time.Time { return at.Add(time.Since(began)) }
+			comes := sync.OnceFunc(func() { come(s) })
+			s.hooks.list = func(ctx context.Context, prefix string) error {
+				if strings.Contains(prefix, other+"/CloudTrail-Digest") {
+					time.Sleep(5 * time.Second)
+					comes()
+					time.Sleep(5 * time.Second)
+				}
+				return ctx.Err()
+			}
+		}
+	}
+	// planted is a name that an organization's chain would have within the grace. It cannot be read.
+	planted := func(err error) func(*site) {
+		return func(s *site) {
+			s.at(s.c.Now().Add(10 * time.Hour))
+			asOrganization(s)
+			o := s.nameAfter(3, 9*time.Hour)
+			s.Put(bucket, o.Key, junk())
+			s.deny(o, err)
+		}
+	}
 	for _, tt := range []struct {
 		name   string
 		before func(*site) // the first run
@@ -62,6 +105,17 @@ func TestLate(t *testing.T) {
 			fails := once(errReset)
 			s.hooks.below = func(context.Context, string) error { return fails() }
 		}, found("coverage")},
+		{"the folders are gone, and another one is denied", nothing, emptied("zz/"), found("coverage")},
+		{
+			"the folders are gone, and one of another account is denied", nothing,
+			emptied("AWSLogs/" + other + "/CloudTrail-Digest/" + region + "/"), found("coverage"),
+		},
+		{"nothing comes during a poll", nothing, during(-time.Second, nothing), found("coverage")},
+		{"it comes late, and during a poll", nothing, during(time.Second, hours(3)), nil},
+		{"it comes during a poll, below another prefix", nothing, during(-time.Second, func(s *site) {
+			s.trail.Prefix = "elsewhere"
+			s.c.Hours(3)
+		}), nil},
 		{"it went on and ended before the asked time", nothing, func(s *site) {
 			s.c.Hours(3)
 			s.at(s.c.Now().AddDate(0, 0, 10))
@@ -86,6 +140,18 @@ func TestLate(t *testing.T) {
 			asOrganization(s)
 			down(6)(s)
 		}, nil},
+		{"an organization's chain that continues it has no head for now", nothing, func(s *site) {
+			asOrganization(s)
+			down(6)(s)
+			for i := range 6 {
+				s.lose(4 + i)
+			}
+			s.state.get = func(name string) error {
+				return map[bool]error{true: errReset}[strings.Contains(name, s.trail.Organization)]
+			}
+		}, nil},
+		{"a planted name of an organization is denied", nothing, planted(fs.ErrPermission), found("coverage")},
+		{"a planted name of an organization is gone again", nothing, planted(fs.ErrNotExist), found("coverage")},
 		{"it was reset", nothing, func(s *site) {
 			s.carry(reset(s.c.Now().Add(time.Hour)))
 			s.at(s.c.Now().Add(10 * time.Hour))
