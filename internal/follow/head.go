@@ -54,6 +54,8 @@ type Link struct {
 	// Skipped says that the operator skipped the digest: its content was not proven,
 	// and Sum is what its file had, or "".
 	Skipped bool `json:"skipped,omitempty"`
+	// Continued says of a witness that another chain continues this one after it.
+	Continued bool `json:"continued,omitempty"`
 }
 
 // HeadVersion is the version of the JSON form.
@@ -134,6 +136,9 @@ func (h Head) passTo(l Link) Head {
 		return h
 	}
 	h.Cursor, h.Link, h.LateTold, h.Ended, h.EndedWhy = l.End, l, false, false, ""
+	if w := h.Witness; w.Continued && w.End.Equal(l.End) && w.Sum == l.Sum {
+		h.Ended = true // as before the reset
+	}
 	h.Bad = slices.DeleteFunc(h.Bad, func(key string) bool {
 		k, err := trail.ParseDigestKey(key)
 		return err != nil || !k.End.After(h.Cursor)

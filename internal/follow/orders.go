@@ -96,6 +96,7 @@ func (h Head) Reset(from time.Time) Head {
 	isKnown := h.Link.Sum != "" || h.Witness.Sum == ""
 	if next.Witness = h.Witness; isKnown && h.Link.End.After(h.Witness.End) {
 		next.Witness = h.Link
+		next.Witness.Continued = h.Ended && h.EndedWhy == ""
 	}
 	for _, end := range h.Backfills {
 		if end.Before(from) {

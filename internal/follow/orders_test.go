@@ -136,6 +136,9 @@ func TestReset(t *testing.T) {
 		return with(follow.Begin(hour(n)), func(h *follow.Head) { h.Witness = w })
 	}
 	gone := skipped(5, noFingerprint)
+	ended := func(h *follow.Head) { h.Ended = true } // since another chain continues it
+	last := link(5)
+	last.Continued = true
 	for _, tt := range []struct {
 		name string
 		got  follow.Head
@@ -143,6 +146,8 @@ func TestReset(t *testing.T) {
 	}{
 		{"back", headAt(5).Reset(hour(2)), since(2, link(5))},
 		{"on", headAt(5).Reset(hour(9)), since(9, link(5))},
+		{"after another chain continued it", with(headAt(5), ended).Reset(hour(2)), since(2, last)},
+		{"after the operator ended it", headAt(5).End("why").Reset(hour(2)), since(2, link(5))},
 		{"before anything was done", follow.Begin(hour(1)).Reset(hour(3)), since(3, follow.Link{})},
 		{"again", headAt(5).Reset(hour(2)).Reset(hour(3)), since(3, link(5))},
 		{"again, before the witness", pass(headAt(5).Reset(hour(2)), key(2)).Reset(hour(1)), since(1, link(5))},
@@ -166,6 +171,10 @@ func TestReset(t *testing.T) {
 		{
 			"and passed again", pass(headAt(5).Reset(hour(2)), key(2)),
 			with(headAt(2), func(h *follow.Head) { h.Witness = link(5) }),
+		},
+		{
+			"after another chain continued it, and passed up to there", pass(with(headAt(5), ended).Reset(hour(2)), key(5)),
+			with(headAt(5), func(h *follow.Head) { h.Witness, h.Ended = last, true }),
 		},
 		{"end", headAt(5).End("why"), with(headAt(5), func(h *follow.Head) { h.Ended, h.EndedWhy = true, "why" })},
 		{"end, and a new digest", pass(headAt(5).End("why"), key(6)), headAt(6)},

@@ -45,5 +45,14 @@ func TestMovesThereAndBack(t *testing.T) {
 			again(s)
 		}), found("coverage", "rollback")},
 		{"reset after it came back", 3, steps(there, back, again), found("coverage")},
+		{"the former chain is reset", 3, steps(nothing, there, func(s *site) {
+			s.trail.Organization = ""
+			s.carry(reset(day))
+			asOrganization(s)
+			s.run()
+			s.repeat = true
+			s.c.Hours(6)
+			s.during(time.Minute)
+		}), found("coverage")}, // the order itself
 	})
 }
