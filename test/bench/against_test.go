@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 )
 
 // other names the directory of programs of another commit.
@@ -24,11 +25,13 @@ func BenchmarkAgainst(b *testing.B) {
 	for _, s := range []site{
 		{Chains: 40, Hours: 20, Logs: 12, LogSize: 20 << 10},
 		{Chains: 10, Hours: 5, Logs: 12, LogSize: 470 << 10},
+		{Chains: 1, Hours: 100, Logs: 12, LogSize: 20 << 10, Latency: 30 * time.Millisecond},
+		{Chains: 850, Hours: 4, Logs: 1, LogSize: 20 << 10, Latency: 30 * time.Millisecond},
 	} {
 		for name, flags := range map[string][]string{
 			"ingest": s.ingestFlags("--state", "memory", "--once"), "verifier": s.verifyFlags(),
 		} {
-			b.Run(fmt.Sprintf("%s/%dKB/%dlogs", name, s.LogSize>>10, s.logs()), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/%s/%dKB/%dlogs/%dchains", name, s.Latency, s.LogSize>>10, s.logs(), s.Chains), func(b *testing.B) {
 				srv := s.start(b)
 				ours := errand{Args: append([]string{program(b, name)}, flags...), Env: srv.env, Discard: true}
 				others := ours
