@@ -59,11 +59,11 @@ var mutations = []mutation{
 		}` + "\n", []string{"sinks"},
 	},
 	{
-		"skip a log file", "internal/ingest/logs.go", "\tfor _, i := range indexes {\n",
+		"skip a log file", "internal/logfile/emit.go", "\tfor _, i := range indexes {\n",
 		"\tfor _, i := range indexes {\n" + `if isMutation("skip a log file") && i == 0 { continue }` + "\n", []string{"logs"},
 	},
 	{
-		"do not flush", "internal/ingest/chain.go", "if err := w.config.Sink.Flush(ctx); err != nil {",
+		"do not flush", "internal/ingest/digest.go", "if err := w.config.Sink.Flush(ctx); err != nil {",
 		`var flushed error
 		if !isMutation("do not flush") { flushed = w.config.Sink.Flush(ctx) }
 		if err := flushed; err != nil {`, []string{"sinks"},
