@@ -229,7 +229,10 @@ func (c *chainLoop) candidate(
 // that it did. It reports whether it found any.
 func (c *chainLoop) lookBefore(ctx context.Context, candidate *follow.Candidate, step follow.Step) (bool, error) {
 	if step.Do == follow.List {
-		if !c.feed.hasAll(c.name.Place) {
+		if !c.feed.hasAll(ctx, c.worker.drained, c.name.Place) {
+			if c.worker.isDraining() {
+				return true, nil
+			}
 			return false, fmt.Errorf("%s: the digests before it may lie in folders that could not be listed: %w",
 				candidate.At, finding.ErrNotSearched)
 		}

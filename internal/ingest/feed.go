@@ -37,6 +37,8 @@ type feed struct {
 	// with many chains, more would only open connections that are not used again.
 	deep    *semaphore.Weighted
 	refuted recent // names of digests that were judged false
+	// searched is closed when a poll has searched for places, by setSearch.
+	searched chan struct{}
 
 	mu       sync.Mutex // guards what follows
 	listings ledger.Listings
@@ -80,7 +82,7 @@ func newFeed(w *Worker, s Source) *feed {
 		},
 		schedule: schedule.New(chainsAtOnce, func(ctx context.Context, c *chainLoop) time.Duration { return c.run(ctx) }),
 		deep:     semaphore.NewWeighted(deepAtOnce),
-		places:   map[region][]discover.Place{}, err: ErrNotListed,
+		searched: make(chan struct{}), places: map[region][]discover.Place{}, err: ErrNotListed,
 	}
 }
 
@@ -124,15 +126,26 @@ func (f *feed) setPlaces(found map[region][]discover.Place) {
 func (f *feed) setSearch(c *coverage) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.search == nil {
+		close(f.searched)
+	}
 	f.search = c
 }
 
-// hasAll is coverage.hasAll of the last poll.
-func (f *feed) hasAll(p trail.Place) bool {
+// hasAll is coverage.hasAll of the last poll. It waits for the first one, unless stopped or ctx
+// ends.
+func (f *feed) hasAll(ctx context.Context, stopped <-chan struct{}, p trail.Place) bool {
+	select {
+	case <-f.searched:
+	case <-stopped:
+		return false
+	case <-ctx.Done():
+		return false
+	}
 	f.mu.Lock()
 	last := f.search
 	f.mu.Unlock()
-	return last != nil && last.hasAll(p)
+	return last.hasAll(p)
 }
 
 // polled remembers how the last poll went.

@@ -16,7 +16,7 @@ type measured struct {
 	CPU    time.Duration
 	Peak   int64 // bytes of resident memory
 	Exit   int
-	Output string // of both streams or of stderr, the first kilobytes
+	Output string // of both streams or of stderr, the last kilobytes
 }
 
 // errand is a program to run.
@@ -34,7 +34,7 @@ func stopwatch(in io.Reader, out io.Writer) error {
 	if err := json.NewDecoder(in).Decode(&e); err != nil {
 		return err
 	}
-	var text head
+	var text tail
 	cmd := exec.Command(e.Args[0], e.Args[1:]...)
 	cmd.Env, cmd.Stderr = e.Env, &text
 	if !e.Discard {
@@ -58,11 +58,12 @@ func stopwatch(in io.Reader, out io.Writer) error {
 	})
 }
 
-// head keeps the beginning of what is written to it.
-type head []byte
+// tail keeps the end of what is written to it.
+type tail []byte
 
-func (h *head) Write(b []byte) (int, error) {
-	*h = append(*h, b[:min(len(b), 8<<10-len(*h))]...)
+func (t *tail) Write(b []byte) (int, error) {
+	*t = append(*t, b...)
+	*t = (*t)[max(0, len(*t)-8<<10):]
 	return len(b), nil
 }
 
