@@ -3,7 +3,6 @@ package fetch
 import (
 	"context"
 	"iter"
-	"sync"
 )
 
 // Ahead calls get for the items, up to n at once (one where n is less), and
@@ -22,14 +21,14 @@ func Ahead[T, R any](ctx context.Context, n int, items iter.Seq[T], get func(con
 // Calls are those of Ahead, for a consumer that has other work while the next
 // result is not there. One goroutine uses it.
 type Calls[T, R any] struct {
-	ctx    context.Context
-	cancel func()
-	next   func() (T, bool)
-	stop   func()
-	get    func(context.Context, T) R
-	most   int
-	queue  []call[T, R] // at most most
-	wait   sync.WaitGroup
+	ctx     context.Context
+	cancel  func()
+	next    func() (T, bool)
+	stop    func()
+	get     func(context.Context, T) R
+	most    int
+	workers *Workers
+	queue   []call[T, R] // at most most
 }
 
 type call[T, R any] struct {
@@ -39,7 +38,7 @@ type call[T, R any] struct {
 
 // Begin returns the calls of Ahead. The first Next begins them. The caller must call End.
 func Begin[T, R any](ctx context.Context, n int, items iter.Seq[T], get func(context.Context, T) R) *Calls[T, R] {
-	c := &Calls[T, R]{get: get, most: max(n, 1)}
+	c := &Calls[T, R]{get: get, most: max(n, 1), workers: NewWorkers(n)}
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	c.next, c.stop = iter.Pull(items)
 	return c
@@ -55,7 +54,7 @@ func (c *Calls[T, R]) Next() (item T, result R, ok bool) {
 		}
 		made := call[T, R]{item, make(chan R, 1)}
 		c.queue = append(c.queue, made)
-		c.wait.Go(func() { made.result <- c.get(c.ctx, made.item) })
+		c.workers.Go(func() { made.result <- c.get(c.ctx, made.item) })
 	}
 	if len(c.queue) == 0 {
 		return item, result, false
@@ -72,5 +71,5 @@ func (c *Calls[T, R]) Ready() bool { return len(c.queue) > 0 && len(c.queue[0].r
 func (c *Calls[T, R]) End() {
 	c.cancel()
 	c.stop()
-	c.wait.Wait()
+	c.workers.Wait()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"sync"
 	"time"
 
 	"github.com/trailseal/trailseal/internal/inflate"
@@ -28,10 +27,10 @@ type Fetcher struct {
 	MaxLog    int64 // most inflated bytes of a log file; none are in memory
 	Plain     bool  // accept files that are inflated already (a folder)
 
-	reads    chan struct{}   // has an element for each read that runs without a Slot
-	early    *Slots          // of requests that were sent early
-	requests *sync.WaitGroup // early requests whose responses are awaited
-	large    chan struct{}   // has an element while a large digest is in memory
+	reads    chan struct{} // has an element for each read that runs without a Slot
+	early    *Slots        // of requests that were sent early
+	requests *Workers      // wait for the responses to early requests
+	large    chan struct{} // has an element while a large digest is in memory
 }
 
 // New returns a Fetcher that runs at most concurrency reads at once, one where
@@ -40,7 +39,7 @@ func New(o Objects, concurrency int) *Fetcher {
 	concurrency = max(concurrency, 1)
 	return &Fetcher{
 		Objects: o, MaxDigest: DefaultMaxDigest, MaxLog: DefaultMaxLog,
-		reads: make(chan struct{}, concurrency), early: NewSlots(concurrency), requests: new(sync.WaitGroup),
+		reads: make(chan struct{}, concurrency), early: NewSlots(concurrency), requests: NewWorkers(16 * concurrency),
 		large: make(chan struct{}, 1),
 	}
 }

@@ -58,7 +58,7 @@ func (f *Fetcher) Request(ctx context.Context, o trail.Object) *Request {
 	return r
 }
 
-// Wait waits for what Request started, after the last Request was read or dropped.
+// Wait ends what Request started, after the last Request was read or dropped.
 func (f *Fetcher) Wait() { f.requests.Wait() }
 
 // Drop ends a Request that was not read. Otherwise it does nothing.

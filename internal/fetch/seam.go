@@ -11,7 +11,7 @@
 //	digest.go   a digest file; large.go: one that is too large to be prefetched
 //	found.go    the files of a copy that can be one digest file
 //	log.go      a log file; stored.go: its stored bytes
-//	ahead.go    calls in order, some ahead
+//	ahead.go    calls in order, some ahead; workers.go: their goroutines
 package fetch
 
 import (

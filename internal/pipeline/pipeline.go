@@ -140,7 +140,7 @@ func (p *Pipeline) Source(f *fetch.Fetcher) *Source {
 	l := limitsOf(max(p.options.Memory/int64(max(p.options.Sources, 1)), minShare(sinks)), slots, sinks)
 	return &Source{
 		fetcher: f, sinks: sinks, limits: l, room: &room{most: l.chain, free: l.all},
-		slots: fetch.NewSlots(slots), memory: p.memory,
+		slots: fetch.NewSlots(slots), workers: fetch.NewWorkers(16 * slots), memory: p.memory,
 	}
 }
 

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"sync"
 
 	"github.com/trailseal/trailseal/internal/budget"
 	"github.com/trailseal/trailseal/internal/fetch"
@@ -21,7 +20,7 @@ type Source struct {
 	limits  limits
 	room    *room
 	slots   *fetch.Slots
-	work    sync.WaitGroup // log files
+	workers *fetch.Workers
 	memory  *budget.Budget // of all sources
 	last    sizes          // of the last log file of any chain
 }
@@ -53,10 +52,10 @@ func limitsOf(memory int64, slots, sinks int) limits {
 	}
 }
 
-// Wait waits for what was started in the source.
+// Wait waits for what was started in the source and ends it.
 func (s *Source) Wait() {
 	s.fetcher.Wait()
-	s.work.Wait()
+	s.workers.Wait()
 }
 
 // Share is what the log files of one chain share: what they take of the source's room, and
@@ -82,7 +81,7 @@ func (s *Share) Go(ctx context.Context, f func(*fetch.Slot)) error {
 		s.source.room.give(&s.tenant, place)
 		return err
 	}
-	s.source.work.Go(func() {
+	s.source.workers.Go(func() {
 		defer func() { slot.Release(); s.source.room.give(&s.tenant, place) }()
 		f(slot)
 	})

@@ -93,7 +93,7 @@ func (s site) concurrent(m meter, n int) {
 }
 
 // collectorRows run both programs with other settings of the collector than
-// their own, which is GOGC=100, and 150 of ingest.
+// their own, which is GOGC=100, and 125 of ingest.
 func collectorRows(full bool) (rows []row) {
 	s := site{Chains: pick(full, 40, 2), Hours: pick(full, 20, 1), Logs: 12, LogSize: 20 << 10}
 	for _, name := range []string{"verifier", "ingest"} {
