@@ -38,6 +38,8 @@ type config struct {
 	FileEvery       duration `help:"Rotate file sinks when the clock, in UTC, enters another multiple of it." default:"1h"`
 	SinkHeader      []string `help:"Header of requests to HTTP sinks (repeatable; better in the environment than on a command line)." sep:"none" placeholder:"NAME: VALUE"`
 	SinkCompression string   `help:"Of S3 objects and HTTP requests; S3 takes gzip or zstd, HTTP gzip or none." enum:"gzip,zstd,none" default:"gzip"`
+	SinkTimeout     duration `help:"How long one attempt of a sink may take. An HTTP request ends then; any other sink counts as failing while it takes longer." default:"1m"`
+	SinkPatience    duration `help:"How long a sink may fail before a run with --once, or a replay, gives it up." default:"1m"`
 	DeadLetters     string   `help:"File for events that an HTTP sink refuses for their content; without it they hold their log back." placeholder:"PATH"`
 
 	Format    string `help:"trailseal splices a member in front of each event, raw leaves it out." enum:"trailseal,raw" default:"trailseal"`
@@ -119,6 +121,12 @@ func (c *config) check() error {
 	}
 	if c.Poll < duration(time.Second) {
 		bad("poll %s: less than a second", c.Poll)
+	}
+	if c.SinkTimeout < duration(time.Second) {
+		bad("sink-timeout %s: must be at least 1s", c.SinkTimeout)
+	}
+	if c.SinkPatience < duration(time.Second) {
+		bad("sink-patience %s: must be at least 1s", c.SinkPatience)
 	}
 	if c.State == "memory" && !c.Once {
 		bad("state memory: only with once, since it forgets where it was")

@@ -42,7 +42,8 @@ const patience = 30 * time.Second
 //	planted                      log files of another region, without digests
 //	deny OP KEY                  AWS refuses an operation; KEY "" is any, kms any of KMS
 //	lines N FILE                 waits until a file has so many lines
-//	get URL FILE [TEXT]          waits for an answer that holds TEXT
+//	get URL FILE [TEXT]          waits for an answer that holds TEXT; "! get" for one that is not 200
+//	heal                         what is sent to $ENDPOINT/STATUS or /hang is taken from now on
 //	same A B                     two files hold the same lines, in whatever order
 //	terminate                    SIGTERM for what runs in the background
 //	lint FILE                    holds metrics to Prometheus's rules
@@ -71,6 +72,7 @@ func TestScripts(t *testing.T) {
 					t.Error(err)
 				}
 			})
+			e.Values["endpoint"] = newEndpoint(e)
 			free, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				return err
@@ -84,6 +86,7 @@ func TestScripts(t *testing.T) {
 			return free.Close()
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"heal":  func(ts *testscript.TestScript, _ bool, _ []string) { ts.Value("endpoint").(*endpoint).heal() },
 			"exits": exits, "lines": lines, "get": getPage, "lint": lint, "stored": stored, "deny": deny,
 			"same": same, "unreadable": unreadable, "stale": stale,
 			"gone": func(ts *testscript.TestScript, _ bool, args []string) {
@@ -158,7 +161,7 @@ func same(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-func getPage(ts *testscript.TestScript, _ bool, args []string) {
+func getPage(ts *testscript.TestScript, neg bool, args []string) {
 	eventually(ts, func() error {
 		answer, err := http.Get(args[0])
 		if err != nil {
@@ -166,7 +169,7 @@ func getPage(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		defer answer.Body.Close()
 		b, err := io.ReadAll(answer.Body)
-		if err == nil && (answer.StatusCode != http.StatusOK || len(args) > 2 && !bytes.Contains(b, []byte(args[2]))) {
+		if err == nil && ((answer.StatusCode == http.StatusOK) == neg || len(args) > 2 && !bytes.Contains(b, []byte(args[2]))) {
 			err = fmt.Errorf("%s: %s\n%s", args[0], answer.Status, b)
 		}
 		if err == nil {

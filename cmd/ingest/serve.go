@@ -47,6 +47,7 @@ func serve(ctx context.Context, c *config, worker *ingest.Worker, p *parts) (sto
 		{Name: "sources", Run: sourcesReady(worker)},
 		{Name: "sinks", Run: func(context.Context) error { return p.sinks.Err() }},
 		{Name: "queues", Run: p.queues.ready},
+		{Name: "state", Run: p.state.Ready},
 		{Name: "findings", Run: worker.FindingsReady},
 	}
 	showReady(p.worker.Metrics, checks)
@@ -133,7 +134,8 @@ type status struct {
 // sinkStatus is the snapshot of one sink.
 type sinkStatus struct {
 	Name         string    `json:"name"`
-	Flushed      int64     `json:"events"` // that it has made durable, repeats included
+	Flushed      int64     `json:"events"`   // that it has made durable, repeats included
+	Failures     int64     `json:"failures"` // attempts
 	Retries      int64     `json:"retries"`
 	FailingSince time.Time `json:"failing_since,omitzero"`
 	Error        string    `json:"error,omitempty"`
@@ -145,7 +147,7 @@ func statusOf(worker *ingest.Worker, sinks *sink.Set) status {
 		s.SinkError = err.Error()
 	}
 	for _, m := range sinks.Members() {
-		one := sinkStatus{Name: m.Name, Flushed: m.Flushed, Retries: m.Retries, FailingSince: m.Since}
+		one := sinkStatus{Name: m.Name, Flushed: m.Flushed, Failures: m.Failures, Retries: m.Retries, FailingSince: m.Since}
 		if m.Err != nil {
 			one.Error = m.Err.Error()
 		}

@@ -114,11 +114,12 @@ func (o *sinkOpener) openIndex(_ context.Context, setting string, f sink.Format)
 		return nil, errors.New("names no index: opensearch+https://host/index")
 	}
 	u.Path = "/"
-	return o.openEndpoint(setting, httpsink.Options{URL: u.String(), Index: index, Format: f})
+	return o.openEndpoint(setting, httpsink.Options{URL: u.String(), Product: httpsink.OpenSearch, Index: index, Format: f})
 }
 
 func (o *sinkOpener) openEndpoint(setting string, to httpsink.Options) (sink.Sink, error) {
-	to.Header, to.Gzip, to.Log = http.Header{}, o.config.SinkCompression != "none", o.app.logger(o.config)
+	to.Header, to.Gzip = http.Header{}, o.config.SinkCompression != "none"
+	to.Timeout = time.Duration(o.config.SinkTimeout)
 	for _, h := range o.config.SinkHeader {
 		name, value, ok := strings.Cut(h, ":")
 		if !ok {

@@ -33,9 +33,13 @@ func openSinks(ctx context.Context, o *sinkOpener, log *slog.Logger) (*sink.Set,
 		}
 		o.opened.addFile(s)
 		label := labelOf(kinds, o.config.Sink, setting)
-		members = append(members, sink.Member{Name: redacted(setting), Sink: o.metrics.timed(s, label)})
+		members = append(members, sink.Member{Name: redacted(setting), Sink: s, Took: o.metrics.ofBatches(label)})
 	}
-	all, err := sink.NewSet(retrySink(log, o.metrics.retries), members...)
+	options := sink.Options{Retry: retrySink, Hangs: time.Duration(o.config.SinkTimeout), Log: log}
+	if o.config.Once {
+		options.Patience = time.Duration(o.config.SinkPatience)
+	}
+	all, err := sink.NewSet(options, members...)
 	if err != nil {
 		return nil, err
 	}
@@ -62,18 +66,12 @@ func labelOf(kinds []sink.Kind, settings []string, setting string) string {
 	return k.Label() + "-" + strconv.Itoa(n)
 }
 
-// retrySink returns the policy for sinks that fail.
-func retrySink(log *slog.Logger, retries prometheus.Counter) sink.Retry {
-	return func(member string, try int, err error) (pause time.Duration, giveUp bool) {
-		decision := failure.Decide(failure.Failure{Operation: failure.Batch, Err: err})
-		if decision.Do != failure.Retry {
-			return 0, true
-		}
-		retries.Inc()
-		pause = failure.Pause(try - 1)
-		log.Warn("sink failed, trying again", "sink", member, "try", try, "pause", pause, "error", err)
-		return pause, false
+// retrySink is the policy for sinks that fail.
+func retrySink(_ string, try int, err error) (pause time.Duration, giveUp bool) {
+	if failure.Decide(failure.Failure{Operation: failure.Batch, Err: err}).Do != failure.Retry {
+		return 0, true
 	}
+	return failure.Pause(try - 1), false
 }
 
 // emitLine makes a line durable in a sink that writes records as they are.
@@ -122,16 +120,17 @@ func (l findingLines) Find(ctx context.Context, f finding.Finding) error {
 type sinkMetrics struct {
 	set     *sink.Set
 	labels  []string
-	retries prometheus.Counter
 	refused *prometheus.CounterVec
 	seconds *prometheus.HistogramVec
 }
 
 var (
 	sinkEvents = sinkDesc("events_total", "Events that a sink has made durable, repeats included.")
-	sinkErrors = sinkDesc("sink_errors_total", "Calls that a sink failed; each is tried again.")
+	sinkErrors = sinkDesc("sink_errors_total", "Attempts to give events to a sink, or to flush it, that failed.")
 	sinkOldest = sinkDesc("sink_oldest_seconds",
 		"How long the oldest batch waits for a sink to take it or make it durable, 0 without one.")
+	sinkRetries = prometheus.NewDesc("sink_retries_total",
+		"Attempts that failed and after which another was made, of all sinks.", nil, nil)
 )
 
 func sinkDesc(name, help string) *prometheus.Desc {
@@ -140,14 +139,11 @@ func sinkDesc(name, help string) *prometheus.Desc {
 
 func newSinkMetrics() *sinkMetrics {
 	return &sinkMetrics{
-		retries: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "sink_retries_total", Help: "Calls that a sink failed and that are tried again, of all sinks.",
-		}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "refused_events_total", Help: "Events that a sink refused for their content; they are dead letters.",
 		}, []string{"sink"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "sink_seconds", Help: "Time that a sink takes for a batch, its own retries included.",
+			Name: "sink_seconds", Help: "Time that a sink takes for a batch, retries included.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 3, 12),
 		}, []string{"sink"}),
 	}
@@ -155,50 +151,36 @@ func newSinkMetrics() *sinkMetrics {
 
 // Describe implements prometheus.Collector.
 func (m *sinkMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{sinkEvents, sinkErrors, sinkOldest} {
+	for _, d := range []*prometheus.Desc{sinkEvents, sinkErrors, sinkOldest, sinkRetries} {
 		ch <- d
 	}
-	m.retries.Describe(ch)
 	m.refused.Describe(ch)
 	m.seconds.Describe(ch)
 }
 
 // Collect implements prometheus.Collector.
 func (m *sinkMetrics) Collect(ch chan<- prometheus.Metric) {
+	var retries int64
 	for i, s := range m.set.Members() {
+		retries += s.Retries
 		var oldest time.Duration
 		if !s.Oldest.IsZero() {
 			oldest = time.Since(s.Oldest)
 		}
 		ch <- prometheus.MustNewConstMetric(sinkEvents, prometheus.CounterValue, float64(s.Flushed), m.labels[i])
-		ch <- prometheus.MustNewConstMetric(sinkErrors, prometheus.CounterValue, float64(s.Retries), m.labels[i])
+		ch <- prometheus.MustNewConstMetric(sinkErrors, prometheus.CounterValue, float64(s.Failures), m.labels[i])
 		ch <- prometheus.MustNewConstMetric(sinkOldest, prometheus.GaugeValue, oldest.Seconds(), m.labels[i])
 	}
-	m.retries.Collect(ch)
+	ch <- prometheus.MustNewConstMetric(sinkRetries, prometheus.CounterValue, float64(retries))
 	m.refused.Collect(ch)
 	m.seconds.Collect(ch)
 }
 
-// timed returns the next member of the set, with the time that its batches take.
-// All series are there from the start.
-func (m *sinkMetrics) timed(s sink.Sink, label string) sink.Sink {
+// ofBatches adds the next member of the set. It returns what observes the time that a
+// batch takes. All series are there from the start.
+func (m *sinkMetrics) ofBatches(label string) (took func(time.Duration)) {
 	m.labels = append(m.labels, label)
 	m.refused.WithLabelValues(label)
-	return timed{s, m.seconds.WithLabelValues(label)}
-}
-
-// timed is a sink whose batches are timed.
-type timed struct {
-	sink.Sink
-	seconds prometheus.Observer
-}
-
-// Emit implements sink.Sink.
-func (s timed) Emit(ctx context.Context, b sink.Batch) error {
-	began := time.Now()
-	err := s.Sink.Emit(ctx, b)
-	if err == nil {
-		s.seconds.Observe(time.Since(began).Seconds())
-	}
-	return err
+	seconds := m.seconds.WithLabelValues(label)
+	return func(d time.Duration) { seconds.Observe(d.Seconds()) }
 }

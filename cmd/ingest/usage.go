@@ -91,6 +91,10 @@ Where to
   --sink-header "NAME: VALUE"  of requests to HTTP sinks  (repeatable)
   --sink-compression HOW  gzip or zstd for S3, gzip or none for HTTP (default
                           gzip)
+  --sink-timeout DURATION  for one attempt: an HTTP request ends then, and any
+                          sink that takes longer counts as failing (default 1m)
+  --sink-patience DURATION  --once and replay give up a sink that has failed for
+                          so long (default 1m)
   --dead-letters PATH     events that an HTTP sink refuses for their content;
                           without it they hold their log file back
 

@@ -23,6 +23,7 @@ type parts struct {
 	worker   ingest.Config
 	registry *prometheus.Registry
 	sinks    *sink.Set
+	state    *state.Watched
 	queues   queues
 }
 
@@ -80,6 +81,7 @@ func wire(ctx context.Context, a app, c *config, opened *resources) (*parts, err
 	if err != nil {
 		return nil, err
 	}
+	watched := state.NewWatched(store, stateHangs)
 	ends, err := readEnded(c.Ended)
 	if err != nil {
 		return nil, err
@@ -88,15 +90,18 @@ func wire(ctx context.Context, a app, c *config, opened *resources) (*parts, err
 	if err != nil {
 		return nil, err
 	}
-	return &parts{registry: registry, sinks: sinks, queues: queues, worker: ingest.Config{
+	return &parts{registry: registry, sinks: sinks, state: watched, queues: queues, worker: ingest.Config{
 		Sources: sources, Announcers: queues.announcers(), Keys: keys, Management: management, Ended: ends,
 		Accounts: c.Account, Regions: c.Region, Trails: c.Trail,
 		Since: since, Grace: time.Duration(c.Grace), Poll: time.Duration(c.Poll),
-		State: store, Sink: sinks, Sinks: len(c.Sink), Findings: findings,
+		State: watched, Sink: sinks, Sinks: len(c.Sink), Findings: findings,
 		Memory: int64(c.Memory), Concurrency: c.Concurrency, Once: c.Once, Halt: c.OnFinding == "halt",
 		Now: a.now, Log: log, Metrics: names,
 	}}, nil
 }
+
+// stateHangs is how long a call of the state may take before the state counts as failing.
+const stateHangs = 30 * time.Second
 
 // openState opens the state of a setting.
 func openState(setting string, opened *resources) (state.Store, error) {

@@ -1,10 +1,11 @@
 package sink
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"log/slog"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -12,31 +13,63 @@ import (
 
 // Member is one sink of a Set.
 type Member struct {
-	Name string // for errors and Members
+	Name string // for errors, the log and Members; without secrets
 	Sink Sink
+	// Took is told how long each batch took, retries included. It may be nil.
+	Took func(time.Duration)
 }
 
-// Retry decides what follows after a member's Emit or Flush has failed. try is
-// 1 after the first failure of a call. The member is called again after pause,
-// or the Set's call ends if giveUp is true. Retry is called concurrently.
+// Retry decides what follows after an attempt of a member's Emit or Flush has
+// failed. try is 1 after the first failure of a call. The member is called again
+// after pause, or the Set's call ends if giveUp is true. Retry is called
+// concurrently.
 type Retry func(member string, try int, err error) (pause time.Duration, giveUp bool)
+
+// Options are of all members alike.
+type Options struct {
+	Retry Retry
+	// Hangs is how long an attempt may take before its member counts as failing.
+	// The attempt goes on. Zero is DefaultHangs.
+	Hangs time.Duration
+	// Patience ends a call that has failed for so long, and each call of a member
+	// none of whose calls has succeeded for so long. Zero is never.
+	Patience time.Duration
+	// Log is told when a member begins to fail, how often it failed once a minute,
+	// and when it has recovered. It may be nil.
+	Log *slog.Logger
+}
+
+// DefaultHangs is the default of Options.Hangs.
+const DefaultHangs = time.Minute
 
 // Set is several sinks that take each batch together. Each member has its own
 // retries: a member that has a batch does not get it again because another
 // member refuses it. Set is a Sink.
+//
+// All attempts of all sinks are made here. So the set knows which members fail,
+// since when and why, and sinks neither retry nor log.
 type Set struct {
-	retry   Retry
 	members []*member
 }
 
 // NewSet returns a set of at least one member.
-func NewSet(retry Retry, members ...Member) (*Set, error) {
+func NewSet(o Options, members ...Member) (*Set, error) {
 	if len(members) == 0 {
 		return nil, errors.New("sinks: none is set")
 	}
-	s := &Set{retry: retry}
+	o.Hangs = cmp.Or(o.Hangs, DefaultHangs)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Set{}
 	for _, m := range members {
-		s.members = append(s.members, &member{name: m.Name, sink: m.Sink, work: map[*call]bool{}})
+		if m.Took == nil {
+			m.Took = func(time.Duration) {}
+		}
+		s.members = append(s.members, &member{
+			name: m.Name, sink: m.Sink, tookTime: m.Took, options: o,
+			health: health{name: m.Name, log: o.Log}, work: map[*call]bool{},
+		})
 	}
 	return s, nil
 }
@@ -46,8 +79,9 @@ func NewSet(retry Retry, members ...Member) (*Set, error) {
 // have ended, and the caller does not know which of them have the batch.
 func (s *Set) Emit(ctx context.Context, b Batch) error {
 	return s.all(ctx, func(ctx context.Context, m *member) error {
-		err := m.try(ctx, s.retry, func() error {
-			if err := m.sink.Emit(ctx, b); err != nil {
+		began, attempt := time.Now(), delivery(m.sink, b)
+		err := m.try(ctx, func() error {
+			if err := attempt(ctx); err != nil {
 				return err
 			}
 			m.took(len(b.Events))
@@ -55,8 +89,10 @@ func (s *Set) Emit(ctx context.Context, b Batch) error {
 		})
 		if err != nil {
 			m.lacks(len(b.Events))
+			return err
 		}
-		return err
+		m.tookTime(time.Since(began))
+		return nil
 	})
 }
 
@@ -64,7 +100,7 @@ func (s *Set) Emit(ctx context.Context, b Batch) error {
 // returns an error only if ctx ends or a member gives up.
 func (s *Set) Flush(ctx context.Context) error {
 	return s.all(ctx, func(ctx context.Context, m *member) error {
-		return m.try(ctx, s.retry, func() error {
+		return m.try(ctx, func() error {
 			taken := m.taken()
 			if err := m.sink.Flush(ctx); err != nil {
 				return err
@@ -73,6 +109,14 @@ func (s *Set) Flush(ctx context.Context) error {
 			return nil
 		})
 	})
+}
+
+// delivery returns the attempts to deliver a batch.
+func delivery(s Sink, b Batch) (attempt func(context.Context) error) {
+	if r, ok := s.(Resumer); ok {
+		return r.Begin(b).Try
+	}
+	return func(ctx context.Context) error { return s.Emit(ctx, b) }
 }
 
 // all runs do for all members and waits for them. The first error ends the
@@ -102,17 +146,20 @@ func (s *Set) Close() error {
 // MemberStatus is a snapshot of a member.
 type MemberStatus struct {
 	Name string
-	// Err is the last error of the call that has failed for longest, and Since
-	// is when that call failed first. Both are zero if no call in work has failed.
+	// Err is what is wrong with the member: the last error of the call in work
+	// that has failed for longest, or that an attempt in work hangs. Without such a
+	// call it is the last error of a call that ended so, if none has succeeded
+	// since. Since is when the first attempt began that failed or hangs.
 	Err   error
 	Since time.Time
 	// Oldest is when the oldest Emit or Flush in work began, its retries
 	// included. It is zero if none is in work.
-	Oldest  time.Time
-	Taken   int64 // events that Emit took, repeats included
-	Failed  int64 // events of calls of Emit that ended with an error; the member can have them
-	Flushed int64 // events that Emit took before a Flush began that succeeded
-	Retries int64 // failed calls that were made again, or will be
+	Oldest   time.Time
+	Taken    int64 // events that Emit took, repeats included
+	Failed   int64 // events of calls of Emit that ended with an error; the member can have them
+	Flushed  int64 // events that Emit took before a Flush began that succeeded
+	Failures int64 // attempts that failed
+	Retries  int64 // of them, those after which another was made, or will be
 }
 
 // Members returns the status of each member, in the order of NewSet.
@@ -148,7 +195,7 @@ func (s *Set) Unaccounted(counts func() Counts) (unaccounted int64) {
 	return unaccounted
 }
 
-// Err returns what is wrong with the members, nil if no call in work has failed.
+// Err returns what is wrong with the members, nil if nothing is.
 func (s *Set) Err() error {
 	var errs []error
 	for _, m := range s.Members() {
@@ -157,125 +204,4 @@ func (s *Set) Err() error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// member is a sink with its accounts.
-type member struct {
-	name string
-	sink Sink
-
-	mu     sync.Mutex // guards what follows
-	counts MemberStatus
-	work   map[*call]bool
-}
-
-// call is an Emit or Flush in work. Its member's mutex guards it.
-type call struct {
-	began, failed time.Time
-	err           error // of the last try
-}
-
-// try calls do until it succeeds, ctx ends or retry gives up.
-func (m *member) try(ctx context.Context, retry Retry, do func() error) error {
-	c := m.begin()
-	defer m.end(c)
-	var last error // before ctx ended
-	for try := 1; ; try++ {
-		err := do()
-		switch {
-		case err == nil:
-			return nil
-		case ctx.Err() != nil:
-			return m.ended(ctx, err, last)
-		}
-		last = err
-		pause, giveUp := retry(m.name, try, err)
-		if giveUp {
-			return fmt.Errorf("sink %s: %w", m.name, err)
-		}
-		m.failed(c, err)
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return m.ended(ctx, ctx.Err(), last)
-		}
-	}
-}
-
-// ended returns why a call ended with its context. last is the error of the try
-// before, nil without one.
-func (m *member) ended(ctx context.Context, err, last error) error {
-	if !errors.Is(err, ctx.Err()) {
-		err = fmt.Errorf("%w: %w", ctx.Err(), err)
-	}
-	if last != nil {
-		err = fmt.Errorf("%w; the last error was: %w", err, last)
-	}
-	return fmt.Errorf("sink %s: %w", m.name, err)
-}
-
-func (m *member) begin() *call {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	c := &call{began: time.Now()}
-	m.work[c] = true
-	return c
-}
-
-func (m *member) end(c *call) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.work, c)
-}
-
-func (m *member) failed(c *call, err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.counts.Retries++
-	if c.err == nil {
-		c.failed = time.Now()
-	}
-	c.err = err
-}
-
-func (m *member) took(events int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.counts.Taken += int64(events)
-}
-
-func (m *member) lacks(events int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.counts.Failed += int64(events)
-}
-
-func (m *member) taken() int64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.counts.Taken
-}
-
-func (m *member) flushed(events int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.counts.Flushed = max(m.counts.Flushed, events)
-}
-
-func (m *member) status() MemberStatus {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	s := m.counts
-	s.Name = m.name
-	for c := range m.work {
-		if s.Oldest.IsZero() || c.began.Before(s.Oldest) {
-			s.Oldest = c.began
-		}
-		if c.err != nil && (s.Err == nil || c.failed.Before(s.Since)) {
-			s.Err, s.Since = c.err, c.failed
-		}
-	}
-	return s
 }

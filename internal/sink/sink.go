@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/trailseal/trailseal/pkg/digest"
 	"github.com/trailseal/trailseal/pkg/trail"
@@ -36,6 +37,32 @@ type Sink interface {
 	// Close ends the use of the sink. It loses what was not flushed.
 	Close() error
 }
+
+// Resumer is a Sink that can go on with a batch where an attempt failed.
+type Resumer interface {
+	Sink
+	// Begin returns the delivery of a batch. The events and their bytes are the
+	// delivery's until the caller makes no more attempts.
+	Begin(b Batch) Delivery
+}
+
+// Delivery is one batch on its way. One goroutine uses it.
+type Delivery interface {
+	// Try makes an attempt to deliver what is left. It returns nil when the sink
+	// has the whole batch. After an error the caller may call Try again: what
+	// arrived is not sent again.
+	Try(ctx context.Context) error
+}
+
+// BusyError is wrapped by the error of an attempt whose sink asks for a pause.
+type BusyError struct {
+	After time.Duration // how long to wait at least
+	Err   error
+}
+
+func (e *BusyError) Error() string { return e.Err.Error() }
+
+func (e *BusyError) Unwrap() error { return e.Err }
 
 // Proof is what proves a log file.
 type Proof struct {

@@ -312,13 +312,11 @@ func (s *sim) config(w *simWorker) (cfg ingest.Config, set *sink.Set, messages *
 	for i := range p.sinks {
 		members = append(members, sink.Member{Name: fmt.Sprint(i), Sink: simSink{w, i, new(sync.Mutex), new([]int)}})
 	}
-	set, err := sink.NewSet(func(_ string, try int, err error) (time.Duration, bool) {
-		return failure.Pause(
-				try - 1,
-			), failure.Decide(
-				failure.Failure{Operation: failure.Batch, Err: err},
-			).Do != failure.Retry
-	}, members...)
+	retry := func(_ string, try int, err error) (time.Duration, bool) {
+		decision := failure.Decide(failure.Failure{Operation: failure.Batch, Err: err})
+		return failure.Pause(try - 1), decision.Do != failure.Retry
+	}
+	set, err := sink.NewSet(sink.Options{Retry: retry}, members...)
 	if err != nil {
 		panic(err)
 	}

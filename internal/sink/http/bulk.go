@@ -1,49 +1,36 @@
 package http
 
 import (
-	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	nethttp "net/http"
 
-	"github.com/klauspost/compress/gzip"
+	"github.com/trailseal/trailseal/internal/sink"
 )
 
-// body returns the request for p.
-func (s *Sink) body(p part) ([]byte, error) {
-	size := 0
-	for _, ev := range p.events {
-		size += p.encoder.Size(ev) + len(ev.ID) + 32
-	}
-	b := make([]byte, 0, size)
-	for _, ev := range p.events {
-		if s.o.Index != "" {
-			if ev.ID == "" {
-				return nil, fmt.Errorf("event %d has no id", ev.Index) // the server would make one up, another each time
-			}
-			id, err := json.Marshal(ev.ID)
-			if err != nil {
-				return nil, err
-			}
-			b = append(append(append(b, `{"index":{"_id":`...), id...), "}}\n"...)
+// bulk makes p the bulk API of OpenSearch and Elasticsearch. Each event has its id,
+// so that a repeat leaves one document.
+func bulk(p *product, index, action string) {
+	p.path = []string{index, "_bulk"}
+	p.query = map[string]string{"filter_path": "errors,items.*.status,items.*.error.type,items.*.error.reason"}
+	p.contentType, p.between, p.end = "application/x-ndjson", "\n", "\n"
+	begin := `{"` + action + `":{"_id":`
+	p.event = func(dst []byte, p part, ev *sink.Event) ([]byte, error) {
+		if ev.ID == "" {
+			return nil, fmt.Errorf("event %d has no id", ev.Index) // the server would make one up, another each time
 		}
-		b = append(p.encoder.Append(b, ev), '\n')
+		id, err := json.Marshal(ev.ID)
+		if err != nil {
+			return nil, err
+		}
+		dst = append(append(append(dst, begin...), id...), "}}\n"...)
+		return p.encoder.Append(dst, ev), nil
 	}
-	if !s.o.Gzip {
-		return b, nil
+	p.size = func(p part, ev *sink.Event) int {
+		return p.encoder.Size(ev) + len(begin) + len(ev.ID) + len(`""}}`) + len("\n")
 	}
-	var z bytes.Buffer
-	w, err := gzip.NewWriterLevel(&z, gzip.BestSpeed)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(b); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return z.Bytes(), nil
+	p.taken = judgeItems
 }
 
 // bulkAnswer is what the bulk API says: a result for each line, in their order.
@@ -56,29 +43,29 @@ type bulkAnswer struct {
 
 // judgeItems says what became of each line. A result may be bad though the
 // request's own status is 200.
-func (s *Sink) judgeItems(p part, text []byte) outcome {
+func judgeItems(p part, answer reply) outcome {
 	var a bulkAnswer
-	if err := json.Unmarshal(text, &a); err != nil || len(a.Items) != len(p.events) {
-		return outcome{fail: fmt.Errorf("the answer is none of a bulk API for %d events: %s", len(p.events), s.quoted(string(text)))}
+	if err := json.Unmarshal(answer.text, &a); err != nil || len(a.Items) != len(p.events) {
+		err := fmt.Errorf("the answer is not one of a bulk API for %d events: %s", len(p.events), answer.quoted(string(answer.text)))
+		return outcome{again: p.events, err: err}
 	}
 	var out outcome
 	for i, item := range a.Items {
 		for _, r := range item {
-			reason := fmt.Sprintf("HTTP %d %s: %s", r.Status, r.Error.Type, s.quoted(r.Error.Reason))
+			reason := fmt.Sprintf("HTTP %d %s: %s", r.Status, r.Error.Type, answer.quoted(r.Error.Reason))
 			switch {
 			case r.Status/100 == 2 || r.Status == nethttp.StatusConflict:
 				// there, or a newer one is
 			case mayGoBetter(r.Status) || r.Error.Type == "cluster_block_exception":
-				out.again.encoder, out.again.events = p.encoder, append(out.again.events, p.events[i])
-				out.cause = reason
+				out.again, out.err = append(out.again, p.events[i]), errors.New(reason)
 			case r.Status/100 != 4 || aboutEverybody(r.Status):
-				out.fail = fmt.Errorf("event %s: %s", p.events[i].ID, reason)
+				return outcome{again: p.events, err: fmt.Errorf("event %s: %s", p.events[i].ID, reason)}
 			default:
 				out.refused = append(out.refused, refusal{p.only(i), reason})
 			}
 		}
 		if len(item) != 1 {
-			out.fail = fmt.Errorf("event %s: the answer has %d results for it", p.events[i].ID, len(item))
+			return outcome{again: p.events, err: fmt.Errorf("event %s: the answer has %d results for it", p.events[i].ID, len(item))}
 		}
 	}
 	return out

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/trailseal/trailseal/internal/sink"
 	"github.com/trailseal/trailseal/internal/sink/http"
 	"github.com/trailseal/trailseal/internal/sink/sinktest"
 )
@@ -43,96 +44,139 @@ func answer(f func(r *nethttp.Request, body string) (int, string)) roundTrip {
 	}
 }
 
-// A server that is down for minutes holds its caller, who asks less and less
-// often, and is asked until it is up.
-func TestBackoff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		begin, asked := time.Now(), []time.Duration{}
-		s := open(t, http.Options{URL: "http://h/", MaxBackoff: 10 * time.Second, Transport: roundTrip(func(r *nethttp.Request) (*nethttp.Response, error) {
-			asked = append(asked, time.Since(begin))
-			if time.Since(begin) < 5*time.Minute {
-				return nil, errors.New("connection refused")
-			}
-			return response(r, 200, ""), nil
-		})})
-		if err := s.Emit(t.Context(), sinktest.Batch(1, 3)); err != nil {
-			t.Fatal(err)
-		}
-		for i := 1; i < len(asked); i++ {
-			pause := asked[i] - asked[i-1]
-			if limit := min(10*time.Second, 200*time.Millisecond<<min(i-1, 9)); pause > limit {
-				t.Errorf("pause %d is %v, longer than %v", i, pause, limit)
-			}
-		}
-		if n := len(asked); n < 30 || n > 300 { // the pauses are 5 s in the middle
-			t.Errorf("asked %d times", n)
-		}
-		if got := s.Counters.Retries.Load(); got != uint64(len(asked)-1) {
-			t.Errorf("%d retries counted of %d", got, len(asked)-1)
-		}
-	})
-}
-
+// The caller waits for as long as the server asks for.
 func TestRetryAfter(t *testing.T) {
 	for _, tt := range []struct {
-		header   string
-		from, to time.Duration
+		header string
+		wait   time.Duration
 	}{
-		{"", 0, 200 * time.Millisecond},
-		{"7", 7 * time.Second, 7200 * time.Millisecond},
-		{"Sat, 01 Jan 2000 00:00:20 GMT", 20 * time.Second, 20200 * time.Millisecond}, // the fake clock begins in 2000
-		{"Sat, 01 Jan 1994 00:00:20 GMT", 0, 200 * time.Millisecond},
-		{"999999", 5 * time.Minute, 5*time.Minute + 200*time.Millisecond},
-		{"-3", 0, 200 * time.Millisecond},
-		{"soon", 0, 200 * time.Millisecond},
+		{"", 0},
+		{"7", 7 * time.Second},
+		{"Sat, 01 Jan 2000 00:00:20 GMT", 20 * time.Second}, // the fake clock begins in 2000
+		{"Sat, 01 Jan 1994 00:00:20 GMT", 0},
+		{"999999", 5 * time.Minute},
+		{"-3", 0},
+		{"soon", 0},
 	} {
 		for _, status := range []int{429, 503} {
 			synctest.Test(t, func(t *testing.T) {
 				begin, tries := time.Now(), 0
-				s := open(t, http.Options{URL: "http://h/", MaxBackoff: time.Minute, Transport: roundTrip(func(r *nethttp.Request) (*nethttp.Response, error) {
+				s := open(t, http.Options{URL: "http://h/", Transport: roundTrip(func(r *nethttp.Request) (*nethttp.Response, error) {
 					if tries++; tries == 1 {
 						return response(r, status, "", "Retry-After", tt.header), nil
 					}
 					return response(r, 200, ""), nil
 				})})
-				if err := s.Emit(t.Context(), sinktest.Batch(1, 3)); err != nil {
-					t.Fatal(err)
+				atOnce := func(string, int, error) (time.Duration, bool) { return 0, false }
+				set, err := sink.NewSet(sink.Options{Retry: atOnce}, sink.Member{Name: "http", Sink: s})
+				if err == nil {
+					err = set.Emit(t.Context(), sinktest.Batch(1, 3))
 				}
-				if waited := time.Since(begin); waited < tt.from || waited > tt.to {
-					t.Errorf("%d, %q: waited %v", status, tt.header, waited)
+				if waited := time.Since(begin); err != nil || waited != tt.wait {
+					t.Errorf("%d, %q: waited %v, %v", status, tt.header, waited, err)
 				}
 			})
 		}
 	}
 }
 
-// A request without an answer ends and is made again; the caller's own end is
-// told at once, with what was last wrong.
+// A request without an answer fails. The caller's own end is told at once.
 func TestTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		tries := 0
-		s := open(t, http.Options{URL: "http://h/", Timeout: 10 * time.Second, MaxBackoff: time.Second, Transport: roundTrip(func(r *nethttp.Request) (*nethttp.Response, error) {
-			tries++
-			<-r.Context().Done()
-			return nil, r.Context().Err()
-		})})
-		ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
-		defer cancel()
-		begin := time.Now()
-		err := s.Emit(ctx, sinktest.Batch(1, 3))
-		if !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != 25*time.Second || tries != 3 {
-			t.Errorf("%v after %v and %d tries", err, time.Since(begin), tries)
+	for name, tt := range map[string]struct {
+		limit time.Duration // of the context
+		took  time.Duration
+	}{"the server hangs": {time.Hour, 10 * time.Second}, "the caller ends": {3 * time.Second, 3 * time.Second}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := open(t, http.Options{URL: "http://h/", Timeout: 10 * time.Second, Transport: roundTrip(func(r *nethttp.Request) (*nethttp.Response, error) {
+					<-r.Context().Done()
+					return nil, r.Context().Err()
+				})})
+				ctx, cancel := context.WithTimeout(t.Context(), tt.limit)
+				defer cancel()
+				begin := time.Now()
+				err := s.Emit(ctx, sinktest.Batch(1, 3))
+				isCaller := errors.Is(err, context.DeadlineExceeded)
+				if err == nil || isCaller != (ctx.Err() != nil) || time.Since(begin) != tt.took {
+					t.Errorf("%v after %v", err, time.Since(begin))
+				}
+			})
+		})
+	}
+}
+
+// endless is the body of an answer without an end: it stalls, or flows for ever.
+type endless struct {
+	ctx   context.Context
+	flows bool
+}
+
+func (b endless) Read(p []byte) (int, error) {
+	if b.flows {
+		return len(p), nil
+	}
+	<-b.ctx.Done()
+	return 0, b.ctx.Err()
+}
+
+func (b endless) Close() error { return nil }
+
+// The status decides, be the answer without an end. Only an answer that says what
+// became of each event is needed whole.
+func TestAnswerWithoutEnd(t *testing.T) {
+	for _, tt := range []struct {
+		name, index string
+		status      int
+		flows       bool
+		want        string // of the error
+		took        time.Duration
+	}{
+		{"taken, stalls", "", 200, false, "", 5 * time.Second},
+		{"taken, flows", "", 202, true, "", 0},
+		{"refused, stalls", "", 503, false, "HTTP 503", 5 * time.Second},
+		{"refused, flows", "", 429, true, "HTTP 429", 0},
+		{"bulk, stalls", "i", 200, false, "no whole answer", time.Minute},
+		{"bulk, flows", "i", 200, true, "not one of a bulk API", 0},
+		{"bulk refused, stalls", "i", 503, false, "HTTP 503", 5 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := open(t, http.Options{URL: "http://h/", Product: productOf(tt.index), Index: tt.index, Transport: roundTrip(func(r *nethttp.Request) (*nethttp.Response, error) {
+					a := response(r, tt.status, "")
+					a.Body = endless{r.Context(), tt.flows}
+					return a, nil
+				})})
+				begin := time.Now()
+				err := s.Emit(t.Context(), sinktest.Batch(1, 3))
+				if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) || time.Since(begin) != tt.took {
+					t.Errorf("%v after %v", err, time.Since(begin))
+				}
+			})
+		})
+	}
+}
+
+// A delivery goes on where it failed: what arrived is not sent again.
+func TestResume(t *testing.T) {
+	asked, stored := 0, map[string]int{}
+	s := open(t, http.Options{URL: "http://h/", MaxBytes: 2000, Transport: answer(func(_ *nethttp.Request, body string) (int, string) {
+		if asked++; asked%3 == 0 {
+			return 503, ""
 		}
-	})
-	synctest.Test(t, func(t *testing.T) {
-		s := open(t, http.Options{URL: "http://h/", MaxBackoff: time.Hour, Transport: answer(func(*nethttp.Request, string) (int, string) { return 503, "be right back" })})
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		err := s.Emit(ctx, sinktest.Batch(1, 3))
-		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "be right back") {
-			t.Errorf("error %v", err)
+		for _, line := range split([]byte(body)) {
+			stored[line]++
 		}
-	})
+		return 200, ""
+	})})
+	b := sinktest.Batch(1, 50)
+	if err := deliver(t, s, b, 20); err != nil || asked < 6 {
+		t.Errorf("%d requests: %v", asked, err)
+	}
+	for _, line := range sinktest.Lines(sink.Trailseal, b) {
+		if stored[line] != 1 {
+			t.Errorf("%d copies of %.80q", stored[line], line)
+		}
+	}
 }
 
 // What each item's result means, beside others that were stored.
@@ -168,8 +212,8 @@ func TestBulkItems(t *testing.T) {
 				}
 				return 201, "", ""
 			}
-			s := open(t, http.Options{URL: srv.URL, Index: "i", DeadLetter: dead.keep})
-			err := s.Emit(t.Context(), sinktest.Batch(1, 5))
+			s := open(t, http.Options{URL: srv.URL, Product: http.OpenSearch, Index: "i", DeadLetter: dead.keep})
+			err := deliver(t, s, sinktest.Batch(1, 5), map[bool]int{true: 3, false: 1}[tt.want == "again"])
 			switch tt.want {
 			case "stored", "again":
 				if err != nil || len(dead.all) != 0 {
@@ -208,12 +252,12 @@ func TestBulkAnswers(t *testing.T) {
 		`{"items":[{"index":{"status":201}},{"index":{}}]}`, `{"items":[{"index":{"status":201}},{"index":{"status":201},"create":{"status":201}}]}`,
 		`{"items":[{"index":{"status":201}},{"index":{"status":201}},{"index":{"status":201}}]}`, `{"items":[{"index":{"status":201}},{"index":{"status":201}}`,
 	} {
-		s := open(t, http.Options{URL: "http://h/", Index: "i", Transport: answer(func(*nethttp.Request, string) (int, string) { return 200, body })})
+		s := open(t, http.Options{URL: "http://h/", Product: http.OpenSearch, Index: "i", Transport: answer(func(*nethttp.Request, string) (int, string) { return 200, body })})
 		if err := s.Emit(t.Context(), sinktest.Batch(1, 2)); err == nil {
 			t.Errorf("%q: acknowledged", body)
 		}
 	}
-	s := open(t, http.Options{URL: "http://h/", Index: "i", Transport: answer(func(r *nethttp.Request, _ string) (int, string) {
+	s := open(t, http.Options{URL: "http://h/", Product: http.OpenSearch, Index: "i", Transport: answer(func(r *nethttp.Request, _ string) (int, string) {
 		if r.URL.Path != "/i/_bulk" {
 			t.Errorf("sent to %s", r.URL.Path)
 		}

@@ -1,0 +1,87 @@
+package http_test
+
+import (
+	"fmt"
+	nethttp "net/http"
+	"strings"
+	"testing"
+
+	"github.com/trailseal/trailseal/internal/sink"
+	"github.com/trailseal/trailseal/internal/sink/http"
+	"github.com/trailseal/trailseal/internal/sink/sinktest"
+)
+
+// The user's headers go before those of the sink.
+func TestHeaders(t *testing.T) {
+	for _, tt := range []struct {
+		name, url string
+		header    nethttp.Header
+		want      map[string]string
+	}{
+		{"control", "http://u:pass@h/", nil, map[string]string{"Content-Type": "application/x-ndjson", "Authorization": "Basic dTpwYXNz", "Content-Encoding": "gzip"}},
+		{"content type", "http://h/", nethttp.Header{"content-type": {"text/plain"}}, map[string]string{"Content-Type": "text/plain"}},
+		{"authorization", "http://u:pass@h/", nethttp.Header{"Authorization": {"Bearer t"}}, map[string]string{"Authorization": "Bearer t"}},
+		{"host", "http://h/", nethttp.Header{"Host": {"other.example"}}, map[string]string{"Host": "other.example"}},
+		{"encoding", "http://h/", nethttp.Header{"Content-Encoding": {"identity"}}, map[string]string{"Content-Encoding": "identity"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			asked := 0
+			s := open(t, http.Options{URL: tt.url, Header: tt.header, Gzip: true, Transport: roundTrip(func(r *nethttp.Request) (*nethttp.Response, error) {
+				asked++
+				for name, want := range tt.want {
+					got := strings.Join(r.Header.Values(name), ", ")
+					if name == "Host" {
+						got = r.Host
+					}
+					if got != want {
+						t.Errorf("%s: %q, want %q", name, got, want)
+					}
+				}
+				return response(r, 200, ""), nil
+			})})
+			if err := s.Emit(t.Context(), sinktest.Batch(1, 1)); err != nil || asked != 1 {
+				t.Errorf("asked %d times: %v", asked, err)
+			}
+		})
+	}
+}
+
+// What is not a secret shows in errors.
+func TestPlain(t *testing.T) {
+	s := open(t, http.Options{
+		URL:    "http://h/",
+		Header: nethttp.Header{"Content-Type": {"application/json"}, "X-Scope-OrgID": {"tenant-1"}, "Authorization": {"Splunk s3cr3t-token"}},
+		Transport: roundTrip(func(r *nethttp.Request) (*nethttp.Response, error) {
+			return response(r, 415, fmt.Sprint("Splunk refuses ", r.Header)), nil
+		}),
+	})
+	err := s.Emit(t.Context(), sinktest.Batch(1, 1))
+	for _, shown := range []string{"Splunk refuses", "application/json", "tenant-1", "HTTP 415"} {
+		if err == nil || !strings.Contains(err.Error(), shown) {
+			t.Errorf("%q is missing: %v", shown, err)
+		}
+	}
+	if strings.Contains(err.Error(), "s3cr3t") {
+		t.Errorf("a secret shows: %v", err)
+	}
+}
+
+// An array holds the events as they are.
+func TestArray(t *testing.T) {
+	for n := 1; n < 4; n++ {
+		var got string
+		s := open(t, http.Options{URL: "http://h/", Product: http.JSON, Format: sink.Raw, Transport: roundTrip(func(r *nethttp.Request) (*nethttp.Response, error) {
+			if got = read(r); r.Header.Get("Content-Type") != "application/json" {
+				t.Errorf("content type %q", r.Header.Get("Content-Type"))
+			}
+			return response(r, 200, ""), nil
+		})})
+		b := sinktest.Batch(1, n)
+		if err := s.Emit(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		if want := "[" + strings.Join(sinktest.Lines(sink.Raw, b), ",") + "]"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}

@@ -1,0 +1,113 @@
+package http
+
+import (
+	"encoding/base64"
+	"fmt"
+	nethttp "net/http"
+
+	"github.com/trailseal/trailseal/internal/sink"
+)
+
+// Product is what takes the events: it says how requests look and what the
+// answers mean.
+type Product string
+
+// The products.
+const (
+	NDJSON     Product = ""           // anything that takes one JSON object a line
+	JSON       Product = "json"       // anything that takes an array of JSON objects
+	OpenSearch Product = "opensearch" // an index of OpenSearch or Elasticsearch, by the bulk API
+)
+
+// product is how a Product takes events. Each function is pure.
+type product struct {
+	path        []string          // below the URL
+	query       map[string]string // of the requests
+	contentType string            // unless the user's headers say another
+	// auth returns the header that a user and password in the URL become.
+	auth func(user, password string) (name, value string)
+
+	open, between, end string // of a body, around the events
+	// event appends an event as it is between those.
+	event func(dst []byte, p part, ev *sink.Event) ([]byte, error)
+	// size is the most that event appends.
+	size func(p part, ev *sink.Event) int
+
+	maxBytes  int // of a request before compression, where Options say nothing
+	maxEvents int // of a request, 0 for any number
+
+	// taken says what became of the events of a request with a good status. It is
+	// nil where all are stored then, whatever the answer says.
+	taken func(p part, r reply) outcome
+}
+
+// reply is an answer. quoted returns a text of it safe to print.
+type reply struct {
+	status int
+	text   []byte
+	quoted func(string) string
+}
+
+func productOf(o Options) (product, error) {
+	p := product{
+		contentType: "application/json", auth: basic, maxBytes: DefaultMaxBytes,
+		event: func(dst []byte, p part, ev *sink.Event) ([]byte, error) { return p.encoder.Append(dst, ev), nil },
+		size:  func(p part, ev *sink.Event) int { return p.encoder.Size(ev) },
+	}
+	switch o.Product {
+	case NDJSON:
+		p.contentType, p.between, p.end = "application/x-ndjson", "\n", "\n"
+	case JSON:
+		p.open, p.between, p.end = "[", ",", "]"
+	case OpenSearch:
+		bulk(&p, o.Index, "index")
+	default:
+		return p, fmt.Errorf("http sink: no product is named %q", o.Product)
+	}
+	return p, nil
+}
+
+func basic(user, password string) (name, value string) {
+	return "Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+}
+
+// body returns the request for p.
+func (d *product) body(p part) ([]byte, error) {
+	size := len(d.open) + len(d.end)
+	for _, ev := range p.events {
+		size += d.size(p, ev) + len(d.between)
+	}
+	b := append(make([]byte, 0, size), d.open...)
+	for i, ev := range p.events {
+		if i > 0 {
+			b = append(b, d.between...)
+		}
+		var err error
+		if b, err = d.event(b, p, ev); err != nil {
+			return nil, err
+		}
+	}
+	return append(b, d.end...), nil
+}
+
+// judge says what an answer means. The status of a whole request is an event's
+// fault only where it speaks of the content.
+func (d *product) judge(p part, r reply, err error) outcome {
+	switch {
+	case r.status/100 == 2 && d.taken != nil:
+		return d.taken(p, r)
+	case r.status/100 == 2:
+		return outcome{}
+	case aboutContent(r.status):
+		return outcome{halve: true, err: err}
+	}
+	return outcome{again: p.events, err: err}
+}
+
+func mayGoBetter(status int) bool {
+	return status >= 500 || status == nethttp.StatusTooManyRequests || status == nethttp.StatusRequestTimeout || status == nethttp.StatusTooEarly
+}
+
+func aboutContent(status int) bool {
+	return status == nethttp.StatusBadRequest || status == nethttp.StatusRequestEntityTooLarge || status == nethttp.StatusUnprocessableEntity
+}
