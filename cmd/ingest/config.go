@@ -36,7 +36,7 @@ type config struct {
 	Sink            []string `help:"Where events go (repeatable; an event counts when all have it)." sep:"none" default:"stdout" placeholder:"SINK"`
 	FileMax         size     `help:"Rotate file sinks at this size." default:"256MiB"`
 	FileEvery       duration `help:"Rotate file sinks when the clock, in UTC, enters another multiple of it." default:"1h"`
-	SinkHeader      []string `help:"Header of requests to HTTP sinks (repeatable; better in the environment than on a command line)." sep:"none" placeholder:"NAME: VALUE"`
+	SinkHeader      []string `help:"Header of requests to all HTTP sinks, before headers of their own (repeatable; better in the environment than on a command line)." sep:"none" placeholder:"NAME: VALUE"`
 	SinkCompression string   `help:"Of S3 objects and HTTP requests; S3 takes gzip or zstd, HTTP gzip or none." enum:"gzip,zstd,none" default:"gzip"`
 	SinkTimeout     duration `help:"How long one attempt of a sink may take. An HTTP request ends then; any other sink counts as failing while it takes longer." default:"1m"`
 	SinkPatience    duration `help:"How long a sink may fail before a run with --once, or a replay, gives it up." default:"1m"`

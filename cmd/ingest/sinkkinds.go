@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,7 +12,6 @@ import (
 
 	"github.com/trailseal/trailseal/internal/sink"
 	"github.com/trailseal/trailseal/internal/sink/file"
-	httpsink "github.com/trailseal/trailseal/internal/sink/http"
 	"github.com/trailseal/trailseal/internal/sink/s3"
 	"github.com/trailseal/trailseal/internal/sink/stream"
 )
@@ -33,17 +30,19 @@ type sinkOpener struct {
 // this table alone. A caller that uses neither Open nor Check
 // may take the table of a zero sinkOpener.
 func (o *sinkOpener) kinds() []sink.Kind {
-	const index = "opensearch+https://host/index"
-	return []sink.Kind{
+	all := []sink.Kind{
 		{Scheme: "stdout", Usage: "stdout", Events: true, Findings: true, Open: o.openStdout, Check: checkNothing},
 		{Scheme: "stderr", Usage: "stderr", Findings: true, Open: o.openStderr, Check: checkNothing},
 		{Scheme: "file:", Usage: "file:PATH", Events: true, Findings: true, Open: o.openFile, Check: checkFile},
 		{Scheme: "s3://", Usage: "s3://bucket/prefix", Events: true, Open: o.openS3, Check: o.checkS3},
-		{Scheme: "https://", Usage: "https://host/path", Events: true, Open: o.openHTTP, Check: o.checkHTTP},
-		{Scheme: "http://", Events: true, Open: o.openHTTP, Check: o.checkHTTP},
-		{Scheme: "opensearch+https://", Usage: index, Events: true, Open: o.openIndex, Check: o.checkHTTP},
-		{Scheme: "opensearch+http://", Events: true, Open: o.openIndex, Check: o.checkHTTP},
 	}
+	for _, p := range products() {
+		all = append(all,
+			sink.Kind{Scheme: p.before() + "https://", Usage: p.before() + "https://" + p.form, Events: true, Open: o.openHTTP, Check: o.checkHTTP},
+			sink.Kind{Scheme: p.before() + "http://", Events: true, Open: o.openHTTP, Check: o.checkHTTP},
+		)
+	}
+	return all
 }
 
 func takesEvents(k sink.Kind) bool   { return k.Events }
@@ -98,50 +97,6 @@ func (o *sinkOpener) openS3(ctx context.Context, setting string, f sink.Format) 
 	bucket, prefix, _ := strings.Cut(strings.TrimPrefix(setting, "s3://"), "/")
 	zstd := o.config.SinkCompression == "zstd"
 	return sinkOrError(s3.New(client.S3(), s3.Options{Bucket: bucket, Prefix: prefix, Zstd: zstd, Format: f}))
-}
-
-func (o *sinkOpener) openHTTP(_ context.Context, setting string, f sink.Format) (sink.Sink, error) {
-	return o.openEndpoint(setting, httpsink.Options{URL: setting, Format: f})
-}
-
-func (o *sinkOpener) openIndex(_ context.Context, setting string, f sink.Format) (sink.Sink, error) {
-	u, err := url.Parse(strings.TrimPrefix(setting, "opensearch+"))
-	if err != nil {
-		return nil, errors.New("not a URL")
-	}
-	index := strings.Trim(u.Path, "/")
-	if index == "" || strings.Contains(index, "/") {
-		return nil, errors.New("names no index: opensearch+https://host/index")
-	}
-	u.Path = "/"
-	return o.openEndpoint(setting, httpsink.Options{URL: u.String(), Product: httpsink.OpenSearch, Index: index, Format: f})
-}
-
-func (o *sinkOpener) openEndpoint(setting string, to httpsink.Options) (sink.Sink, error) {
-	to.Header, to.Gzip = http.Header{}, o.config.SinkCompression != "none"
-	to.Timeout = time.Duration(o.config.SinkTimeout)
-	for _, h := range o.config.SinkHeader {
-		name, value, ok := strings.Cut(h, ":")
-		if !ok {
-			return nil, errors.New("sink-header: not NAME: VALUE")
-		}
-		to.Header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
-	}
-	if o.config.DeadLetters != "" {
-		letters, err := o.deadLetters()
-		if err != nil {
-			return nil, fmt.Errorf("dead letters: %w", err)
-		}
-		refused := o.metrics.refused.WithLabelValues(labelOf(o.kinds(), o.config.Sink, setting))
-		to.DeadLetter = func(ctx context.Context, line []byte, id, reason string) error {
-			err := emitLine(ctx, letters, httpsink.Letter(line, id, reason), id)
-			if err == nil {
-				refused.Inc()
-			}
-			return err
-		}
-	}
-	return sinkOrError(httpsink.New(to))
 }
 
 // deadLetters returns the file of dead letters, which the HTTP sinks share.
@@ -213,42 +168,4 @@ func (o *sinkOpener) checkS3(ctx context.Context, setting string) sink.Trial {
 		Err: err, Action: "s3:PutObject", Resource: bucketARN(bucket, o.aws.region()) + "/" + prefix + "*",
 		Detail: "wrote s3://" + bucket + "/" + prefix + checkName,
 	}
-}
-
-// checkHTTP sends a HEAD request to the URL. Every answer will do, unless it is a refusal or
-// an error of the server.
-func (o *sinkOpener) checkHTTP(ctx context.Context, setting string) sink.Trial {
-	address := strings.TrimPrefix(setting, "opensearch+")
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" {
-		return sink.Trial{Err: errors.New("not a URL")}
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodHead, address, nil)
-	if err != nil {
-		return sink.Trial{Err: errors.New("not a URL")}
-	}
-	for _, h := range o.config.SinkHeader {
-		name, value, _ := strings.Cut(h, ":")
-		r.Header.Set(strings.TrimSpace(name), strings.TrimSpace(value))
-	}
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, DisableCompression: true, DisableKeepAlives: true}
-	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	answer, err := (&http.Client{Transport: transport, CheckRedirect: stay}).Do(r)
-	var failed *url.Error
-	switch {
-	case errors.As(err, &failed):
-		return sink.Trial{Err: failed.Err} // without the URL, which can hold a token
-	case err != nil:
-		return sink.Trial{Err: errors.New("no answer")}
-	}
-	answer.Body.Close()
-	switch status := answer.StatusCode; {
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
-		return sink.Trial{
-			Err: fmt.Errorf("refused: HTTP %d; set --sink-header or a user and password in the URL", status),
-		}
-	case status >= 500 && status != http.StatusNotImplemented:
-		return sink.Trial{Err: fmt.Errorf("out of order: HTTP %d", status)}
-	}
-	return sink.Trial{Detail: "answers; whether it takes events shows when the first are sent"}
 }

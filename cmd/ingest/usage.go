@@ -88,7 +88,8 @@ Where to
                           (default quarantine)
   --file-max SIZE         files are rotated at this size (default 256MiB)
   --file-every DURATION   ... and when UTC enters another multiple (default 1h)
-  --sink-header "NAME: VALUE"  of requests to HTTP sinks  (repeatable)
+  --sink-header "NAME: VALUE"  of requests to all HTTP sinks, before headers of
+                          their own such as Content-Type  (repeatable)
   --sink-compression HOW  gzip or zstd for S3, gzip or none for HTTP (default
                           gzip)
   --sink-timeout DURATION  for one attempt: an HTTP request ends then, and any

@@ -30,9 +30,9 @@ const (
 // holds are stored.
 type outcome struct {
 	again   []*sink.Event // that did not arrive
+	err     error         // why
 	refused []refusal     // for their content
-	halve   bool          // the request was refused, and its answer does not say for which of its events
-	err     error         // why again or halve
+	instead []part        // to be sent in place of the request: it was refused for one of its events
 }
 
 type refusal struct {
@@ -83,6 +83,25 @@ func (s *Sink) attempt(ctx context.Context, p part) outcome {
 		err = busy(retryAfter(a.Header.Get("Retry-After"), time.Now()), err)
 	}
 	return s.product.judge(p, reply{a.StatusCode, text, s.secrets.quoted}, err)
+}
+
+// Ask sends a HEAD request and returns the status of the answer.
+func (s *Sink) Ask(ctx context.Context) (status int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	r, err := nethttp.NewRequestWithContext(ctx, nethttp.MethodHead, s.url, nil)
+	if err != nil {
+		return 0, errors.New(s.secrets.clean(err))
+	}
+	r.Header, r.Host = s.header.Clone(), s.header.Get("Host")
+	r.Header.Del("Content-Type")
+	r.Header.Del("Content-Encoding")
+	a, err := s.client.Do(r)
+	if err != nil {
+		return 0, errors.New(s.secrets.clean(err))
+	}
+	a.Body.Close()
+	return a.StatusCode, nil
 }
 
 // zipped returns a body compressed.

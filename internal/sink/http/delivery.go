@@ -54,12 +54,9 @@ func (d *delivery) try(ctx context.Context) error {
 		}
 		p := d.left[0]
 		out := s.attempt(ctx, p)
-		switch n := len(p.events); {
-		case out.halve && n > 1:
-			d.left = append([]part{p.at(0, n/2), p.at(n/2, n)}, d.left[1:]...)
+		if len(out.instead) > 0 {
+			d.left = append(out.instead, d.left[1:]...)
 			continue
-		case out.halve:
-			out = outcome{refused: []refusal{{p, out.err.Error()}}}
 		}
 		unburied, err := s.bury(ctx, out.refused)
 		again := append(out.again, unburied...)

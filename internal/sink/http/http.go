@@ -16,6 +16,7 @@ import (
 	nethttp "net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -30,7 +31,7 @@ const (
 
 // Options describe the endpoint.
 type Options struct {
-	// URL takes the requests. Below it lie the paths of products that have some. A
+	// URL takes the requests. Where it has no path, the product's own is added. A
 	// user and password in it become the authentication that the product asks for.
 	URL     string
 	Product Product
@@ -81,7 +82,8 @@ func New(o Options) (*Sink, error) {
 		return nil, errors.New("http sink: the URL cannot be used: want https://HOST/PATH") // it may hold a password
 	}
 	s := &Sink{o: o, header: nethttp.Header{}, name: u.Scheme + "://" + u.Host} // some services have their tokens in the path
-	if s.product, err = productOf(o); err != nil {
+	q := u.Query()
+	if s.product, err = productOf(o, q); err != nil {
 		return nil, err
 	}
 	s.o.MaxBytes = cmp.Or(o.MaxBytes, s.product.maxBytes)
@@ -98,16 +100,16 @@ func New(o Options) (*Sink, error) {
 	for name, values := range o.Header {
 		s.header[nethttp.CanonicalHeaderKey(name)] = slices.Clone(values)
 	}
+	if o.Product != NDJSON && o.Product != JSON { // those get the query as it is
+		u.RawQuery = q.Encode()
+	}
 	s.secrets = secretsOf(s.header, u)
 	u.User, u.Fragment = nil, ""
-	if len(s.product.path) > 0 {
+	if len(s.product.path) > 0 && (o.Index != "" || strings.Trim(u.Path, "/") == "") {
 		u = u.JoinPath(s.product.path...)
 	}
-	q := u.Query()
 	for name, value := range s.product.query {
 		q.Set(name, value)
-	}
-	if len(s.product.query) > 0 {
 		u.RawQuery = q.Encode()
 	}
 	s.url = u.String()

@@ -40,6 +40,27 @@ func productOf(index string) http.Product {
 	return http.OpenSearch
 }
 
+// isASink holds a product to the contract of sinks, before a server that takes what the
+// product's documentation says.
+func isASink(t *testing.T, o http.Options, product func(*nethttp.Request, []byte) taken, promise sinktest.Options) {
+	t.Helper()
+	for _, status := range []int{0, 429, 503, 401} {
+		t.Run(fmt.Sprint("faults ", status), func(t *testing.T) {
+			sinktest.Run(t, func(t *testing.T) sinktest.Downstream {
+				srv := newServer(t)
+				srv.product = product
+				faults := func(n int) []int { return slices.Repeat([]int{status}, n) }
+				o.URL, o.Gzip, o.MaxBytes, o.Format = strings.Replace(srv.URL, "//", "//user:pass-word@", 1), status != 429, 4000, promise.Format
+				return sinktest.Downstream{
+					Sink: open(t, o), Lines: srv.stored, Stall: srv.stalled,
+					Fail:      func(n int) { srv.set(func() { srv.fail = faults(n) }) },
+					FailAfter: func(n int) { srv.set(func() { srv.after = faults(n) }) },
+				}
+			}, promise)
+		})
+	}
+}
+
 // deliver makes so many attempts at most.
 func deliver(t *testing.T, s *http.Sink, b sink.Batch, attempts int) (err error) {
 	t.Helper()
@@ -85,11 +106,7 @@ func TestIsASink(t *testing.T) {
 					Lines:     srv.stored,
 					Fail:      func(n int) { srv.set(func() { srv.fail = faults(n) }) },
 					FailAfter: func(n int) { srv.set(func() { srv.after = faults(n) }) },
-					Stall: func() func() {
-						c := make(chan struct{})
-						srv.set(func() { srv.stall = c })
-						return func() { srv.set(func() { srv.stall = nil }); close(c) }
-					},
+					Stall:     srv.stalled,
 				}
 			}, sinktest.Options{Format: kind.format, Idempotent: kind.index != ""})
 		})

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	nethttp "net/http"
+	"net/url"
 
 	"github.com/trailseal/trailseal/internal/sink"
 )
@@ -17,6 +18,7 @@ const (
 	NDJSON     Product = ""           // anything that takes one JSON object a line
 	JSON       Product = "json"       // anything that takes an array of JSON objects
 	OpenSearch Product = "opensearch" // an index of OpenSearch or Elasticsearch, by the bulk API
+	Splunk     Product = "splunk"     // Splunk's HTTP Event Collector
 )
 
 // product is how a Product takes events. Each function is pure.
@@ -36,6 +38,9 @@ type product struct {
 	maxBytes  int // of a request before compression, where Options say nothing
 	maxEvents int // of a request, 0 for any number
 
+	// refused says what became of the events of a request with a bad status. It
+	// returns false where it has nothing to say, or is nil.
+	refused func(p part, r reply, err error) (outcome, bool)
 	// taken says what became of the events of a request with a good status. It is
 	// nil where all are stored then, whatever the answer says.
 	taken func(p part, r reply) outcome
@@ -48,7 +53,9 @@ type reply struct {
 	quoted func(string) string
 }
 
-func productOf(o Options) (product, error) {
+// productOf returns how the product of o takes events. It takes what is the sink's own from
+// the query of the URL.
+func productOf(o Options, query url.Values) (product, error) {
 	p := product{
 		contentType: "application/json", auth: basic, maxBytes: DefaultMaxBytes,
 		event: func(dst []byte, p part, ev *sink.Event) ([]byte, error) { return p.encoder.Append(dst, ev), nil },
@@ -61,6 +68,8 @@ func productOf(o Options) (product, error) {
 		p.open, p.between, p.end = "[", ",", "]"
 	case OpenSearch:
 		bulk(&p, o.Index, "index")
+	case Splunk:
+		collector(&p, query)
 	default:
 		return p, fmt.Errorf("http sink: no product is named %q", o.Product)
 	}
@@ -98,10 +107,36 @@ func (d *product) judge(p part, r reply, err error) outcome {
 		return d.taken(p, r)
 	case r.status/100 == 2:
 		return outcome{}
-	case aboutContent(r.status):
-		return outcome{halve: true, err: err}
+	}
+	if d.refused != nil {
+		if out, isKnown := d.refused(p, r, err); isKnown {
+			return out
+		}
+	}
+	if aboutContent(r.status) {
+		return doubt(p, -1, err)
 	}
 	return outcome{again: p.events, err: err}
+}
+
+// doubt is the outcome of a request that was refused for the content of one of its
+// events: that one is looked for. Suspect is its number, -1 if it is not known. An
+// event counts as refused only where it was sent alone.
+func doubt(p part, suspect int, err error) outcome {
+	n := len(p.events)
+	switch {
+	case n == 1:
+		return outcome{refused: []refusal{{p, err.Error()}}}
+	case suspect < 0 || suspect >= n:
+		return outcome{instead: []part{p.at(0, n/2), p.at(n/2, n)}}
+	}
+	var out outcome
+	for _, some := range []part{p.at(0, suspect), p.only(suspect), p.at(suspect+1, n)} {
+		if len(some.events) > 0 {
+			out.instead = append(out.instead, some)
+		}
+	}
+	return out
 }
 
 func mayGoBetter(status int) bool {

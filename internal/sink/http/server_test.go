@@ -14,7 +14,7 @@ import (
 )
 
 // server is an endpoint for NDJSON at /in and a cluster with the bulk API at
-// /INDEX/_bulk.
+// /INDEX/_bulk, or a product of its own.
 type server struct {
 	t   *testing.T
 	URL string
@@ -26,8 +26,17 @@ type server struct {
 	sizes    []int                                                   // of their bodies, inflated
 	fail     []int                                                   // statuses of the next answers, without effect; 0 resets the connection
 	after    []int                                                   // the same, when it took effect
+	product  func(r *nethttp.Request, body []byte) taken             // nil: by the path
 	item     func(id, line string) (status int, kind, reason string) // nil: all are stored
 	stall    chan struct{}
+}
+
+// taken is what a product does with a request.
+type taken struct {
+	lines  []string          // that it stores
+	docs   map[string]string // that it stores by id
+	status int
+	answer string
 }
 
 func newServer(t *testing.T) *server {
@@ -57,6 +66,18 @@ func (s *server) ServeHTTP(w nethttp.ResponseWriter, r *nethttp.Request) {
 		return
 	}
 	var answer []byte
+	if s.product != nil {
+		t := s.product(r, body)
+		s.lines = append(s.lines, t.lines...)
+		for id, line := range t.docs {
+			s.docs[id] = line
+		}
+		if !s.answered(w, &s.after) {
+			w.WriteHeader(t.status)
+			_, _ = w.Write([]byte(t.answer))
+		}
+		return
+	}
 	if strings.HasSuffix(r.URL.Path, "/_bulk") {
 		answer = s.bulk(strings.TrimSuffix(r.URL.Path, "/_bulk"), body)
 	} else {
@@ -78,6 +99,9 @@ func (s *server) read(r *nethttp.Request) []byte {
 		in = z
 	}
 	b, err := io.ReadAll(in)
+	if s.product != nil && err == nil && r.Method == nethttp.MethodPost {
+		return b
+	}
 	if err != nil || len(b) == 0 || b[len(b)-1] != '\n' || r.Header.Get("Content-Type") != "application/x-ndjson" || r.Method != nethttp.MethodPost {
 		s.t.Errorf("%s of %d bytes of %q, %v", r.Method, len(b), r.Header.Get("Content-Type"), err)
 	}
@@ -141,6 +165,13 @@ func (s *server) stored() []string {
 		all = append(all, d)
 	}
 	return all
+}
+
+// stalled makes requests wait until resume is called.
+func (s *server) stalled() (resume func()) {
+	c := make(chan struct{})
+	s.set(func() { s.stall = c })
+	return func() { s.set(func() { s.stall = nil }); close(c) }
 }
 
 func (s *server) set(change func()) {
