@@ -25,6 +25,7 @@ func products() []productForm {
 		{httpsink.NDJSON, "host/path"},
 		{httpsink.JSON, "host/path"},
 		{httpsink.OpenSearch, "host/index"},
+		{httpsink.Elastic, "host/stream"},
 		{httpsink.Splunk, "host:8088"},
 	}
 }

@@ -10,13 +10,13 @@ import (
 )
 
 // bulk makes p the bulk API of OpenSearch and Elasticsearch. Each event has its id,
-// so that a repeat leaves one document.
-func bulk(p *product, index, action string) {
+// so that a repeat leaves one document. It returns what appends the line of an action.
+func bulk(p *product, index, action string) (actionLine func([]byte, *sink.Event) ([]byte, error)) {
 	p.path = []string{index, "_bulk"}
 	p.query = map[string]string{"filter_path": "errors,items.*.status,items.*.error.type,items.*.error.reason"}
 	p.contentType, p.between, p.end = "application/x-ndjson", "\n", "\n"
 	begin := `{"` + action + `":{"_id":`
-	p.event = func(dst []byte, p part, ev *sink.Event) ([]byte, error) {
+	line := func(dst []byte, ev *sink.Event) ([]byte, error) {
 		if ev.ID == "" {
 			return nil, fmt.Errorf("event %d has no id", ev.Index) // the server would make one up, another each time
 		}
@@ -24,13 +24,20 @@ func bulk(p *product, index, action string) {
 		if err != nil {
 			return nil, err
 		}
-		dst = append(append(append(dst, begin...), id...), "}}\n"...)
+		return append(append(append(dst, begin...), id...), "}}\n"...), nil
+	}
+	p.event = func(dst []byte, p part, ev *sink.Event) ([]byte, error) {
+		dst, err := line(dst, ev)
+		if err != nil {
+			return nil, err
+		}
 		return p.encoder.Append(dst, ev), nil
 	}
 	p.size = func(p part, ev *sink.Event) int {
 		return p.encoder.Size(ev) + len(begin) + len(ev.ID) + len(`""}}`) + len("\n")
 	}
 	p.taken = judgeItems
+	return line
 }
 
 // bulkAnswer is what the bulk API says: a result for each line, in their order.

@@ -35,7 +35,7 @@ type Options struct {
 	// user and password in it become the authentication that the product asks for.
 	URL     string
 	Product Product
-	Index   string // of OpenSearch
+	Index   string // of OpenSearch; of Elastic the data stream
 	Format  sink.Format
 	// Header is sent with every request, such as Authorization. It goes before
 	// headers of the sink's own.

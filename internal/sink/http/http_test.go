@@ -42,13 +42,13 @@ func productOf(index string) http.Product {
 
 // isASink holds a product to the contract of sinks, before a server that takes what the
 // product's documentation says.
-func isASink(t *testing.T, o http.Options, product func(*nethttp.Request, []byte) taken, promise sinktest.Options) {
+func isASink(t *testing.T, o http.Options, product func() func(*nethttp.Request, []byte) taken, promise sinktest.Options) {
 	t.Helper()
 	for _, status := range []int{0, 429, 503, 401} {
 		t.Run(fmt.Sprint("faults ", status), func(t *testing.T) {
 			sinktest.Run(t, func(t *testing.T) sinktest.Downstream {
 				srv := newServer(t)
-				srv.product = product
+				srv.product = product()
 				faults := func(n int) []int { return slices.Repeat([]int{status}, n) }
 				o.URL, o.Gzip, o.MaxBytes, o.Format = strings.Replace(srv.URL, "//", "//user:pass-word@", 1), status != 429, 4000, promise.Format
 				return sinktest.Downstream{

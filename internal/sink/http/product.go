@@ -18,6 +18,7 @@ const (
 	NDJSON     Product = ""           // anything that takes one JSON object a line
 	JSON       Product = "json"       // anything that takes an array of JSON objects
 	OpenSearch Product = "opensearch" // an index of OpenSearch or Elasticsearch, by the bulk API
+	Elastic    Product = "elastic"    // a data stream of Elasticsearch or OpenSearch
 	Splunk     Product = "splunk"     // Splunk's HTTP Event Collector
 )
 
@@ -68,6 +69,8 @@ func productOf(o Options, query url.Values) (product, error) {
 		p.open, p.between, p.end = "[", ",", "]"
 	case OpenSearch:
 		bulk(&p, o.Index, "index")
+	case Elastic:
+		stream(&p, o.Index)
 	case Splunk:
 		collector(&p, query)
 	default:

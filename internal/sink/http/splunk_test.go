@@ -60,7 +60,8 @@ func collector(poison string, seen *[]envelope) func(*nethttp.Request, []byte) t
 }
 
 func TestSplunk(t *testing.T) {
-	isASink(t, http.Options{Product: http.Splunk}, collector("", nil), sinktest.Options{})
+	take := func() func(*nethttp.Request, []byte) taken { return collector("", nil) }
+	isASink(t, http.Options{Product: http.Splunk}, take, sinktest.Options{})
 }
 
 // Each event has its metadata, and its own bytes.
