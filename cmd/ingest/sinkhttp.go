@@ -26,6 +26,7 @@ func products() []productForm {
 		{httpsink.JSON, "host/path"},
 		{httpsink.OpenSearch, "host/index"},
 		{httpsink.Elastic, "host/stream"},
+		{httpsink.Loki, "host"},
 		{httpsink.Splunk, "host:8088"},
 	}
 }

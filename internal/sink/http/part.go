@@ -24,7 +24,7 @@ func (p part) line() []byte { return p.encoder.Append(nil, p.events[0]) }
 
 // fitting returns how many of the first events of p fit into a request, one at least.
 func (d *product) fitting(p part, most int) int {
-	n, size := 0, len(d.open)+len(d.end)
+	n, size := 0, len(d.end)
 	for n < len(p.events) && (d.maxEvents == 0 || n < d.maxEvents) {
 		size += d.size(p, p.events[n]) + len(d.between)
 		if n > 0 && size > most {

@@ -19,6 +19,7 @@ const (
 	JSON       Product = "json"       // anything that takes an array of JSON objects
 	OpenSearch Product = "opensearch" // an index of OpenSearch or Elasticsearch, by the bulk API
 	Elastic    Product = "elastic"    // a data stream of Elasticsearch or OpenSearch
+	Loki       Product = "loki"       // Loki's push API
 	Splunk     Product = "splunk"     // Splunk's HTTP Event Collector
 )
 
@@ -30,7 +31,8 @@ type product struct {
 	// auth returns the header that a user and password in the URL become.
 	auth func(user, password string) (name, value string)
 
-	open, between, end string // of a body, around the events
+	begin        func(dst []byte, p part) []byte // appends what comes before the events; nil: nothing
+	between, end string                          // of a body, around the events
 	// event appends an event as it is between those.
 	event func(dst []byte, p part, ev *sink.Event) ([]byte, error)
 	// size is the most that event appends.
@@ -39,6 +41,7 @@ type product struct {
 	maxBytes  int // of a request before compression, where Options say nothing
 	maxEvents int // of a request, 0 for any number
 
+	stored int // the only status that says that the events are stored, 0 for any 2xx
 	// refused says what became of the events of a request with a bad status. It
 	// returns false where it has nothing to say, or is nil.
 	refused func(p part, r reply, err error) (outcome, bool)
@@ -66,11 +69,13 @@ func productOf(o Options, query url.Values) (product, error) {
 	case NDJSON:
 		p.contentType, p.between, p.end = "application/x-ndjson", "\n", "\n"
 	case JSON:
-		p.open, p.between, p.end = "[", ",", "]"
+		array(&p)
 	case OpenSearch:
 		bulk(&p, o.Index, "index")
 	case Elastic:
 		stream(&p, o.Index)
+	case Loki:
+		loki(&p, query)
 	case Splunk:
 		collector(&p, query)
 	default:
@@ -79,17 +84,27 @@ func productOf(o Options, query url.Values) (product, error) {
 	return p, nil
 }
 
+// array makes p an array of events.
+func array(p *product) {
+	p.begin = func(dst []byte, _ part) []byte { return append(dst, '[') }
+	p.between, p.end = ",", "]"
+}
+
 func basic(user, password string) (name, value string) {
 	return "Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 }
 
 // body returns the request for p.
 func (d *product) body(p part) ([]byte, error) {
-	size := len(d.open) + len(d.end)
+	var begin []byte
+	if d.begin != nil {
+		begin = d.begin(nil, p)
+	}
+	size := len(begin) + len(d.end)
 	for _, ev := range p.events {
 		size += d.size(p, ev) + len(d.between)
 	}
-	b := append(make([]byte, 0, size), d.open...)
+	b := append(make([]byte, 0, size), begin...)
 	for i, ev := range p.events {
 		if i > 0 {
 			b = append(b, d.between...)
@@ -106,6 +121,8 @@ func (d *product) body(p part) ([]byte, error) {
 // fault only where it speaks of the content.
 func (d *product) judge(p part, r reply, err error) outcome {
 	switch {
+	case r.status/100 == 2 && d.stored != 0 && d.stored != r.status:
+		return outcome{again: p.events, err: err}
 	case r.status/100 == 2 && d.taken != nil:
 		return d.taken(p, r)
 	case r.status/100 == 2:
