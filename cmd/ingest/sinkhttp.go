@@ -27,6 +27,7 @@ func products() []productForm {
 		{httpsink.OpenSearch, "host/index"},
 		{httpsink.Elastic, "host/stream"},
 		{httpsink.Loki, "host"},
+		{httpsink.Datadog, "host"},
 		{httpsink.Splunk, "host:8088"},
 	}
 }
@@ -72,7 +73,7 @@ func (o *sinkOpener) endpoint(setting string, f sink.Format) (httpsink.Options, 
 		return to, err
 	}
 	to.Format, to.Gzip, to.Header = f, o.config.SinkCompression != "none", http.Header{}
-	to.Timeout = time.Duration(o.config.SinkTimeout)
+	to.Now, to.Timeout = o.app.now, time.Duration(o.config.SinkTimeout)
 	for _, h := range o.config.SinkHeader {
 		name, value, ok := strings.Cut(h, ":")
 		if !ok {

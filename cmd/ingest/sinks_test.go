@@ -136,7 +136,7 @@ func TestKinds(t *testing.T) {
 		{"stdout", "stdout", true, true}, {"stderr", "stderr", false, true}, {"file:a", "file", true, true},
 		{"s3://b/p", "s3", true, false}, {"https://h", "https", true, false}, {"http://h", "http", true, false},
 		{"opensearch+https://h/i", "opensearch+https", true, false}, {"opensearch+http://h/i", "opensearch+http", true, false},
-		{"json+https://h/p", "json+https", true, false}, {"elastic+https://h/s", "elastic+https", true, false}, {"loki+https://h", "loki+https", true, false}, {"splunk+https://x:t@h:8088", "splunk+https", true, false},
+		{"json+https://h/p", "json+https", true, false}, {"elastic+https://h/s", "elastic+https", true, false}, {"loki+https://h", "loki+https", true, false}, {"datadog+https://h", "datadog+https", true, false}, {"splunk+https://x:t@h:8088", "splunk+https", true, false},
 		{"stdout:", "", false, false}, {"stdouts", "", false, false}, {"file:", "", false, false}, {"file", "", false, false},
 		{"s3:b", "", false, false}, {"s3://", "", false, false}, {"kafka://b/t", "", false, false}, {"", "", false, false},
 	} {

@@ -53,7 +53,10 @@ func (d *delivery) try(ctx context.Context) error {
 			return err
 		}
 		p := d.left[0]
-		out := s.attempt(ctx, p)
+		out, isUnfit := s.product.unfitOf(p, s.o.Now())
+		if !isUnfit {
+			out = s.attempt(ctx, p)
+		}
 		if len(out.instead) > 0 {
 			d.left = append(out.instead, d.left[1:]...)
 			continue

@@ -51,6 +51,8 @@ type Options struct {
 	// when it returns nil. It is safe for concurrent use. Without it such a
 	// line fails its batch. See Letter.
 	DeadLetter func(ctx context.Context, line []byte, id, reason string) error
+	// Now is the clock, time.Now where it is nil.
+	Now func() time.Time
 	// Transport replaces the standard library's.
 	Transport nethttp.RoundTripper
 }
@@ -87,6 +89,9 @@ func New(o Options) (*Sink, error) {
 		return nil, err
 	}
 	s.o.MaxBytes = cmp.Or(o.MaxBytes, s.product.maxBytes)
+	if o.Now == nil {
+		s.o.Now = time.Now
+	}
 	s.o.Timeout = cmp.Or(o.Timeout, DefaultTimeout)
 	s.client = &nethttp.Client{Transport: transport(o), CheckRedirect: stayHome}
 	s.header.Set("Content-Type", s.product.contentType)

@@ -1,6 +1,8 @@
 package http
 
 import (
+	"time"
+
 	"github.com/trailseal/trailseal/internal/sink"
 	"github.com/trailseal/trailseal/pkg/trail"
 )
@@ -21,6 +23,21 @@ func (p part) only(i int) part { return p.at(i, i+1) }
 
 // line returns the only event as it is, without what a product puts around it.
 func (p part) line() []byte { return p.encoder.Append(nil, p.events[0]) }
+
+// unfitOf returns the outcome of what is not sent of p, and false if all of it is.
+func (d *product) unfitOf(p part, now time.Time) (out outcome, isSome bool) {
+	if d.unfit == nil {
+		return outcome{}, false
+	}
+	for i, ev := range p.events {
+		if why := d.unfit(p, ev, now); why != "" {
+			out.refused = append(out.refused, refusal{p.only(i), why})
+		} else {
+			out.again = append(out.again, ev)
+		}
+	}
+	return out, len(out.refused) > 0
+}
 
 // fitting returns how many of the first events of p fit into a request, one at least.
 func (d *product) fitting(p part, most int) int {

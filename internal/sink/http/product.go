@@ -5,6 +5,7 @@ import (
 	"fmt"
 	nethttp "net/http"
 	"net/url"
+	"time"
 
 	"github.com/trailseal/trailseal/internal/sink"
 )
@@ -20,6 +21,7 @@ const (
 	OpenSearch Product = "opensearch" // an index of OpenSearch or Elasticsearch, by the bulk API
 	Elastic    Product = "elastic"    // a data stream of Elasticsearch or OpenSearch
 	Loki       Product = "loki"       // Loki's push API
+	Datadog    Product = "datadog"    // Datadog's intake of logs
 	Splunk     Product = "splunk"     // Splunk's HTTP Event Collector
 )
 
@@ -40,6 +42,9 @@ type product struct {
 
 	maxBytes  int // of a request before compression, where Options say nothing
 	maxEvents int // of a request, 0 for any number
+
+	// unfit says why an event is not sent, "" if it is. It may be nil.
+	unfit func(p part, ev *sink.Event, now time.Time) (why string)
 
 	stored int // the only status that says that the events are stored, 0 for any 2xx
 	// refused says what became of the events of a request with a bad status. It
@@ -76,6 +81,8 @@ func productOf(o Options, query url.Values) (product, error) {
 		stream(&p, o.Index)
 	case Loki:
 		loki(&p, query)
+	case Datadog:
+		datadog(&p, query)
 	case Splunk:
 		collector(&p, query)
 	default:
