@@ -48,8 +48,8 @@ var mutations = []mutation{
 		"\tp.accounts.offer(len(b.Events))\n" + `if isMutation("double a batch") { _ = p.options.Sink.Emit(ctx, b) }` + "\n", []string{"sinks"},
 	},
 	{
-		"skip a sink", "internal/sink/set.go", "\t\terr := m.try(ctx, func() error {\n",
-		`if isMutation("skip a sink") && m == s.members[1] { return nil }` + "\n\t\terr := m.try(ctx, func() error {\n", []string{"sinks"},
+		"skip a sink", "internal/sink/set.go", "\t\terr := m.try(ctx, func() (bool, error) {\n",
+		`if isMutation("skip a sink") && m == s.members[1] { return nil }` + "\n\t\terr := m.try(ctx, func() (bool, error) {\n", []string{"sinks"},
 	},
 	{
 		"give a sink all twice", "internal/sink/set.go", "\t\t\tm.took(len(b.Events))\n",

@@ -201,11 +201,14 @@ type steps struct {
 	left int
 }
 
-func (d *steps) Try(ctx context.Context) error {
-	if d.left--; d.left > 0 {
-		return &sink.BusyError{After: 5 * time.Second, Err: sinktest.ErrDown}
+func (d *steps) Try(ctx context.Context) (bool, error) {
+	switch d.left--; {
+	case d.left == 2:
+		return false, nil
+	case d.left > 0:
+		return false, &sink.BusyError{After: 5 * time.Second, Err: sinktest.ErrDown}
 	}
-	return d.to.Emit(ctx, d.b)
+	return true, d.to.Emit(ctx, d.b)
 }
 
 // A delivery goes on, after the pauses that the sink asks for. The time of a batch
@@ -213,7 +216,7 @@ func (d *steps) Try(ctx context.Context) error {
 func TestResumer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var took time.Duration
-		r := &resumes{attempts: 4}
+		r := &resumes{attempts: 5}
 		s := newSet(t, everySecond, sink.Member{Name: "a", Sink: r, Took: func(d time.Duration) { took = d }})
 		if err := s.Emit(t.Context(), sinktest.Batch(1, 2)); err != nil || took != 18*time.Second || len(r.Lines()) != 2 {
 			t.Errorf("%v after %v", err, took)

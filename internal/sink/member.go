@@ -30,19 +30,23 @@ type call struct {
 	hung  bool      // the attempt in work has hung, and the log was told
 }
 
-// try calls do until it succeeds, ctx ends or the member gives up.
-func (m *member) try(ctx context.Context, do func() error) error {
+// try calls do until it is done, ctx ends or the member gives up.
+func (m *member) try(ctx context.Context, do func() (isDone bool, err error)) error {
 	c, err := m.begin()
 	if err != nil {
 		return fmt.Errorf("sink %s: %w", m.name, err)
 	}
 	var last error // before ctx ended
 	for try := 1; ; try++ {
-		err := m.attempt(c, do)
+		isDone, err := m.attempt(c, do)
 		switch {
 		case err == nil:
-			m.succeeded(c)
-			return nil
+			m.succeeded(c, isDone)
+			if isDone {
+				return nil
+			}
+			try, last = 0, nil
+			continue
 		case ctx.Err() != nil:
 			m.ended(c)
 			return m.brokenOff(ctx, err, last)
@@ -65,7 +69,7 @@ func (m *member) try(ctx context.Context, do func() error) error {
 }
 
 // attempt calls do once. The log is told if it hangs.
-func (m *member) attempt(c *call, do func() error) error {
+func (m *member) attempt(c *call, do func() (bool, error)) (isDone bool, err error) {
 	m.locked(func() { c.tried = time.Now() })
 	watch := time.AfterFunc(m.options.Hangs, func() {
 		m.locked(func() {
@@ -99,10 +103,13 @@ func (m *member) begin() (c *call, err error) {
 	return c, err
 }
 
-// succeeded ends a call that did its work.
-func (m *member) succeeded(c *call) {
+// succeeded notes that an attempt did its work, and whether the call is done.
+func (m *member) succeeded(c *call, isDone bool) {
 	m.locked(func() {
-		delete(m.work, c)
+		*c = call{began: c.began}
+		if isDone {
+			delete(m.work, c)
+		}
 		m.health.left, m.health.down = nil, time.Time{}
 		for other := range m.work {
 			if other.err != nil || m.hangs(other) != nil {

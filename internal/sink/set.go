@@ -80,12 +80,13 @@ func NewSet(o Options, members ...Member) (*Set, error) {
 func (s *Set) Emit(ctx context.Context, b Batch) error {
 	return s.all(ctx, func(ctx context.Context, m *member) error {
 		began, attempt := time.Now(), delivery(m.sink, b)
-		err := m.try(ctx, func() error {
-			if err := attempt(ctx); err != nil {
-				return err
+		err := m.try(ctx, func() (bool, error) {
+			isDone, err := attempt(ctx)
+			if err != nil || !isDone {
+				return false, err
 			}
 			m.took(len(b.Events))
-			return nil
+			return true, nil
 		})
 		if err != nil {
 			m.lacks(len(b.Events))
@@ -100,23 +101,26 @@ func (s *Set) Emit(ctx context.Context, b Batch) error {
 // returns an error only if ctx ends or a member gives up.
 func (s *Set) Flush(ctx context.Context) error {
 	return s.all(ctx, func(ctx context.Context, m *member) error {
-		return m.try(ctx, func() error {
+		return m.try(ctx, func() (bool, error) {
 			taken := m.taken()
 			if err := m.sink.Flush(ctx); err != nil {
-				return err
+				return false, err
 			}
 			m.flushed(taken)
-			return nil
+			return true, nil
 		})
 	})
 }
 
 // delivery returns the attempts to deliver a batch.
-func delivery(s Sink, b Batch) (attempt func(context.Context) error) {
+func delivery(s Sink, b Batch) (attempt func(context.Context) (isDone bool, err error)) {
 	if r, ok := s.(Resumer); ok {
 		return r.Begin(b).Try
 	}
-	return func(ctx context.Context) error { return s.Emit(ctx, b) }
+	return func(ctx context.Context) (bool, error) {
+		err := s.Emit(ctx, b)
+		return err == nil, err
+	}
 }
 
 // all runs do for all members and waits for them. The first error ends the

@@ -48,10 +48,10 @@ type Resumer interface {
 
 // Delivery is one batch on its way. One goroutine uses it.
 type Delivery interface {
-	// Try makes an attempt to deliver what is left. It returns nil when the sink
-	// has the whole batch. After an error the caller may call Try again: what
-	// arrived is not sent again.
-	Try(ctx context.Context) error
+	// Try makes one attempt, such as one request, to deliver some of what is left.
+	// It returns true when the sink has the whole batch. The caller calls Try until
+	// then, also after an error: what arrived is not sent again.
+	Try(ctx context.Context) (isDone bool, err error)
 }
 
 // BusyError is wrapped by the error of an attempt whose sink asks for a pause.

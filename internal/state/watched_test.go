@@ -60,8 +60,8 @@ func (f *faulty) List(ctx context.Context, prefix string) iter.Seq2[state.Entry,
 func TestReady(t *testing.T) {
 	full := errors.New("disk full")
 	calls := map[string]func(context.Context, state.Store) error{
-		"Get": func(ctx context.Context, s state.Store) error { _, err := s.Get(ctx, "a"); return err },
-		"Put": func(ctx context.Context, s state.Store) error { _, err := s.Put(ctx, "a", []byte("v"), ""); return err },
+		"Get":    func(ctx context.Context, s state.Store) error { _, err := s.Get(ctx, "a"); return err },
+		"Put":    func(ctx context.Context, s state.Store) error { _, err := s.Put(ctx, "a", []byte("v"), ""); return err },
 		"Delete": func(ctx context.Context, s state.Store) error { return s.Delete(ctx, "b", "") },
 		"List": func(ctx context.Context, s state.Store) (last error) {
 			for _, err := range s.List(ctx, "") {

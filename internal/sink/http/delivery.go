@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/trailseal/trailseal/internal/sink"
 )
@@ -30,17 +31,16 @@ func (s *Sink) Begin(b sink.Batch) sink.Delivery {
 	return d
 }
 
-// Try sends what is left until a request fails. Each event then has arrived, is a
-// dead letter, or is left.
-func (d *delivery) Try(ctx context.Context) error {
-	err := d.try(ctx)
-	if err == nil {
-		return nil
+// Try makes one request with what is left. Each event of it then has arrived, is a dead
+// letter, or is left.
+func (d *delivery) Try(ctx context.Context) (isDone bool, err error) {
+	if err = d.try(ctx); err == nil {
+		return len(d.left) == 0, nil
 	}
 	if end := ctx.Err(); end != nil && !errors.Is(err, end) {
 		err = fmt.Errorf("%w: %w", end, err)
 	}
-	return fmt.Errorf("emit to %s: %w", d.sink.name, err)
+	return false, fmt.Errorf("emit to %s: %w", d.sink.name, err)
 }
 
 func (d *delivery) try(ctx context.Context) error {
@@ -48,31 +48,25 @@ func (d *delivery) try(ctx context.Context) error {
 	if s.closed.Load() {
 		return sink.ErrClosed
 	}
-	for len(d.left) > 0 {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		p := d.left[0]
-		out, isUnfit := s.product.unfitOf(p, s.o.Now())
-		if !isUnfit {
-			out = s.attempt(ctx, p)
-		}
-		if len(out.instead) > 0 {
-			d.left = append(out.instead, d.left[1:]...)
-			continue
-		}
-		unburied, err := s.bury(ctx, out.refused)
-		again := append(out.again, unburied...)
-		if len(again) > 0 {
-			d.left[0] = p.of(again)
-		} else {
-			d.left = d.left[1:]
-		}
-		if err = errors.Join(err, out.err); err != nil {
-			return err
-		}
+	if err := ctx.Err(); err != nil || len(d.left) == 0 {
+		return err
 	}
-	return nil
+	p := d.left[0]
+	out, isUnfit := s.product.unfitOf(p, s.o.Now())
+	if !isUnfit {
+		out = s.attempt(ctx, p)
+	}
+	if len(out.instead) > 0 {
+		d.left = append(out.instead, d.left[1:]...)
+		return nil
+	}
+	unburied, err := s.bury(ctx, out.refused)
+	if again := slices.Concat(out.again, unburied); len(again) > 0 {
+		d.left[0] = p.of(again)
+	} else {
+		d.left = d.left[1:]
+	}
+	return errors.Join(err, out.err)
 }
 
 // bury makes dead letters of refused events. It returns the events that are none.

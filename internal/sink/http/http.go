@@ -124,7 +124,14 @@ func New(o Options) (*Sink, error) {
 // Emit sends the events of b, in several requests where they are large, and
 // returns nil when the server has taken each or it is a dead letter. After an
 // error some can have arrived.
-func (s *Sink) Emit(ctx context.Context, b sink.Batch) error { return s.Begin(b).Try(ctx) }
+func (s *Sink) Emit(ctx context.Context, b sink.Batch) error {
+	d := s.Begin(b)
+	for {
+		if isDone, err := d.Try(ctx); isDone || err != nil {
+			return err
+		}
+	}
+}
 
 // Flush returns nil: the server has what Emit took, or it is a dead letter.
 func (s *Sink) Flush(context.Context) error { return nil }

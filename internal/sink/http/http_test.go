@@ -65,9 +65,13 @@ func isASink(t *testing.T, o http.Options, product func() func(*nethttp.Request,
 func deliver(t *testing.T, s *http.Sink, b sink.Batch, attempts int) (err error) {
 	t.Helper()
 	d := s.Begin(b)
-	for range attempts {
-		if err = d.Try(t.Context()); err == nil {
+	for attempts > 0 {
+		var isDone bool
+		if isDone, err = d.Try(t.Context()); isDone {
 			return nil
+		}
+		if err != nil {
+			attempts--
 		}
 	}
 	return err
