@@ -105,6 +105,32 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
+// A server that hangs is given up after the patience of a set, and is not asked again.
+func TestHangsForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		s := open(t, http.Options{URL: "http://h/", Transport: roundTrip(func(r *nethttp.Request) (*nethttp.Response, error) {
+			asked++
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})})
+		again := func(string, int, error) (time.Duration, bool) { return time.Second, false }
+		set, err := sink.NewSet(sink.Options{Retry: again, Patience: time.Minute}, sink.Member{Name: "http", Sink: s})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		for range 4 {
+			if err := set.Emit(t.Context(), sinktest.Batch(1, 3)); err == nil || !strings.Contains(err.Error(), "no answer within 1m0s") {
+				t.Errorf("error %v", err)
+			}
+		}
+		if took := time.Since(begin); took != time.Minute || asked != 1 || set.Err() == nil {
+			t.Errorf("asked %d times in %v", asked, took)
+		}
+	})
+}
+
 // endless is the body of an answer without an end: it stalls, or flows for ever.
 type endless struct {
 	ctx   context.Context
