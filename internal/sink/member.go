@@ -111,6 +111,9 @@ func (m *member) succeeded(c *call, isDone bool) {
 			delete(m.work, c)
 		}
 		m.health.left, m.health.down = nil, time.Time{}
+		if m.health.illness == 0 {
+			return
+		}
 		for other := range m.work {
 			if other.err != nil || m.hangs(other) != nil {
 				return
@@ -161,6 +164,7 @@ func (m *member) ended(c *call) { m.locked(func() { m.leave(c) }) }
 // leave is called with mu held.
 func (m *member) leave(c *call) {
 	delete(m.work, c)
+	c.tried = time.Time{}
 	if c.err != nil {
 		m.health.left, m.health.leftSince = c.err, c.since
 	}

@@ -106,12 +106,12 @@ func sinks() []Panel {
 		},
 		{
 			Kind: Series, Title: "Oldest batch", Width: 6, Height: 7, Unit: "s", Section: "trailsealsinkfailing",
-			Help:    "How long the oldest batch waits for a sink to take it. A sink that hangs shows here, and nowhere else.",
+			Help:    "How long the oldest batch waits for a sink to take it. A sink that hangs shows here first.",
 			Queries: []Query{{`max by (sink) (trailseal_sink_oldest_seconds{instance=~"$instance"})`, "{{sink}}"}},
 		},
 		{
 			Kind: Series, Title: "Refused", Width: 6, Height: 7, Unit: "none", Bars: true, Section: "trailsealeventsrefused",
-			Help: "Calls that a sink failed, which are tried again, and events that it refused for their content, which are dead letters.",
+			Help: "Attempts that a sink failed, which are made again, and events that it refused for their content, which are dead letters.",
 			Queries: []Query{
 				{`sum by (sink) (increase(trailseal_sink_errors_total{instance=~"$instance"}[$__rate_interval]))`, "{{sink}} batches"},
 				{`sum by (sink) (increase(trailseal_refused_events_total{instance=~"$instance"}[$__rate_interval]))`, "{{sink}} events"},

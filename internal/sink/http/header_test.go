@@ -85,3 +85,33 @@ func TestArray(t *testing.T) {
 		}
 	}
 }
+
+// A product's own path is added where the URL has none. An index is always part of it.
+func TestPaths(t *testing.T) {
+	for _, tt := range []struct {
+		product    http.Product
+		index, url string
+		want       string
+	}{
+		{http.NDJSON, "", "http://h", "/"}, {http.NDJSON, "", "http://h/in?a=b&c", "/in?a=b&c"}, {http.JSON, "", "http://h/in?a=b&c", "/in?a=b&c"},
+		{http.Splunk, "", "http://h", "/services/collector/event"}, {http.Splunk, "", "http://h/own/?index=i&a=b", "/own/?a=b"},
+		{http.Loki, "", "http://h/", "/loki/api/v1/push"}, {http.Loki, "", "http://h/own", "/own"},
+		{http.Datadog, "", "http://h", "/api/v2/logs"}, {http.Datadog, "", "http://h/?ddtags=a", "/api/v2/logs?ddtags=a"},
+		{http.OpenSearch, "i", "http://h/", "/i/_bulk"}, {http.OpenSearch, "i", "http://h/below?pipeline=p", "/below/i/_bulk"},
+		{http.Elastic, "s", "http://h/", "/s/_bulk"},
+	} {
+		var got string
+		s := open(t, http.Options{URL: tt.url, Product: tt.product, Index: tt.index, Transport: roundTrip(func(r *nethttp.Request) (*nethttp.Response, error) {
+			if got, _, _ = strings.Cut(r.URL.RequestURI(), "filter_path"); tt.index != "" {
+				got, _, _ = strings.Cut(got, "?")
+			}
+			return response(r, 204, ""), nil
+		})})
+		if _ = s.Emit(t.Context(), sinktest.Batch(1, 1)); got != tt.want {
+			t.Errorf("%s, %s: sent to %s, want %s", tt.product, tt.url, got, tt.want)
+		}
+	}
+	if _, err := http.New(http.Options{URL: "http://h/", Product: "kafka"}); err == nil || !strings.Contains(err.Error(), `"kafka"`) {
+		t.Errorf("a product that is not one: %v", err)
+	}
+}
