@@ -42,6 +42,7 @@ func TestLog(t *testing.T) {
 		}
 		expect := func(when string, want ...string) {
 			t.Helper()
+			synctest.Wait()
 			if got := lines(); !slices.Equal(got, want) {
 				t.Errorf("%s: %q, want %q", when, got, want)
 			}

@@ -13,7 +13,7 @@ import (
 	"github.com/trailseal/trailseal/internal/sink/sinktest"
 )
 
-var item = regexp.MustCompile(`(?s)^(\{"ddsource":"[^"]*"(?:,"service":"[^"]*")?),"message":"((?:[^"\\]|\\.)*)"\}(?:,|$)`)
+var item = regexp.MustCompile(`^(\{"ddsource":"[^"]*"(?:,"service":"[^"]*")?),"message":`)
 
 // intake is a Datadog that takes what "Send logs" says. It cuts off what is larger than 1 MB.
 func intake(begins map[string]int) func(*nethttp.Request, []byte) taken {
@@ -30,15 +30,19 @@ func intake(begins map[string]int) func(*nethttp.Request, []byte) taken {
 		rest := strings.TrimSuffix(strings.TrimPrefix(string(body), "["), "]")
 		for len(rest) > 0 {
 			one := item.FindStringSubmatch(rest)
-			if one == nil || len(rest)+2 > len(body) || len(t.lines) == 1000 {
+			var line, after string
+			isString := false
+			if one != nil {
+				line, after, isString = unquoted(rest[len(one[0]):])
+			}
+			if !isString || !strings.HasPrefix(after, "}") || len(rest)+2 > len(body) || len(t.lines) == 1000 {
 				return taken{status: 400, answer: `{"errors":[{"status":"400","title":"Bad Request","detail":"Invalid payload"}]}`}
 			}
 			if begins != nil {
 				begins[one[1]+r.URL.RawQuery]++
 			}
-			line := unquoted(one[2])
 			t.lines = append(t.lines, line[:min(len(line), 1_000_000)])
-			rest = rest[len(one[0]):]
+			rest = strings.TrimPrefix(after[1:], ",")
 		}
 		return t
 	}

@@ -1,7 +1,6 @@
 package http_test
 
 import (
-	"bytes"
 	"fmt"
 	nethttp "net/http"
 	"regexp"
@@ -18,18 +17,32 @@ import (
 
 var (
 	push  = regexp.MustCompile(`(?s)^\{"streams":\[\{"stream":(\{[^}]*\}),"values":\[(.*)\]\}\]\}$`)
-	value = regexp.MustCompile(`(?s)^\["([0-9]+)","((?:[^"\\]|\\.)*)"\](?:,|$)`)
-	quote = regexp.MustCompile(`\\(u00[0-9a-f]{2}|.)`)
+	value = regexp.MustCompile(`^\["([0-9]+)",`)
 )
 
-// unquoted returns the bytes of a JSON string, whatever they are.
-func unquoted(s string) string {
-	return quote.ReplaceAllStringFunc(s, func(q string) string {
-		if c, err := strconv.ParseUint(strings.TrimPrefix(q, `\u`), 16, 8); err == nil && len(q) > 2 {
-			return string([]byte{byte(c)})
+// unquoted returns the bytes of the JSON string that s begins with, whatever they are, and
+// what comes after it.
+func unquoted(s string) (text, rest string, isString bool) {
+	var b strings.Builder
+	for i := 1; i < len(s) && s[0] == '"'; i++ {
+		switch {
+		case s[i] == '"':
+			return b.String(), s[i+1:], true
+		case s[i] != '\\':
+			b.WriteByte(s[i])
+		case strings.HasPrefix(s[i:], `\u00`) && len(s) > i+5:
+			c, err := strconv.ParseUint(s[i+4:i+6], 16, 8)
+			if err != nil {
+				return "", s, false
+			}
+			b.WriteByte(byte(c))
+			i += 5
+		default:
+			i++
+			b.WriteByte(s[i])
 		}
-		return q[1:]
-	})
+	}
+	return "", s, false
 }
 
 // lokiOf is a Loki that takes what "Loki HTTP API" says. It refuses entries that are poison
@@ -51,19 +64,22 @@ func lokiOf(poison string, oldest time.Time, streams *[]string) func(*nethttp.Re
 		}
 		t := taken{status: 204, docs: map[string]string{}}
 		ignored, entries := 0, 0
-		for rest := all[2]; len(rest) > 0; entries++ {
-			one := value.FindSubmatch(rest)
+		for rest := string(all[2]); len(rest) > 0; entries++ {
+			one := value.FindStringSubmatch(rest)
 			if one == nil {
 				return taken{status: 400, answer: "invalid character"}
 			}
-			rest = rest[len(one[0]):]
-			at, err := strconv.ParseInt(string(one[1]), 10, 64)
-			if err != nil || time.Unix(0, at).Before(oldest) || poison != "" && bytes.Contains(one[2], []byte(poison)) {
+			line, after, isString := unquoted(rest[len(one[0]):])
+			if !isString || !strings.HasPrefix(after, "]") {
+				return taken{status: 400, answer: "invalid character"}
+			}
+			rest = strings.TrimPrefix(after[1:], ",")
+			at, err := strconv.ParseInt(one[1], 10, 64)
+			if err != nil || time.Unix(0, at).Before(oldest) || poison != "" && strings.Contains(line, poison) {
 				ignored++
 				continue
 			}
-			line := unquoted(string(one[2]))
-			t.docs[string(one[1])+line] = line
+			t.docs[one[1]+line] = line
 		}
 		if ignored > 0 {
 			t.status, t.answer = 400, fmt.Sprintf("entry with timestamp ignored, reason: 'entry too far behind', total ignored: %d out of %d", ignored, entries)
