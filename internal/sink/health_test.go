@@ -1,12 +1,12 @@
 package sink_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,19 +15,36 @@ import (
 	"github.com/trailseal/trailseal/internal/sink/sinktest"
 )
 
+// lines keeps what a log is told. It is safe for concurrent use.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+// take returns the lines since the last call.
+func (l *lines) take() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.text.Reset()
+	return strings.FieldsFunc(l.text.String(), func(r rune) bool { return r == '\n' })
+}
+
 // told returns a log, and what reads the lines that it was told since the last reading.
 func told() (*slog.Logger, func() []string) {
-	var b bytes.Buffer
+	l := &lines{}
 	drop := func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey || a.Key == "since" {
 			return slog.Attr{}
 		}
 		return a
 	}
-	return slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{ReplaceAttr: drop})), func() []string {
-		defer b.Reset()
-		return strings.FieldsFunc(b.String(), func(r rune) bool { return r == '\n' })
-	}
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{ReplaceAttr: drop})), l.take
 }
 
 // The first failure and the recovery are told at once, and what is between once a minute.
