@@ -115,3 +115,33 @@ func TestPaths(t *testing.T) {
 		t.Errorf("a product that is not one: %v", err)
 	}
 }
+
+// No request of several events is larger than the product takes, whatever is escaped.
+func TestLargest(t *testing.T) {
+	b := sinktest.Batch(1, 600)
+	for i := range b.Events {
+		b.Events[i].Record = fmt.Appendf(nil, `{"a":"%s","b":["%s"]}`, strings.Repeat(`\\`, 2000), strings.Repeat(`","`, 2000))
+	}
+	for product, most := range map[http.Product]int{
+		http.NDJSON: 5 << 20, http.JSON: 5 << 20, http.OpenSearch: 5 << 20, http.Elastic: 5 << 20,
+		http.Loki: 1 << 20, http.Datadog: 5_000_000, http.Splunk: 1_000_000,
+	} {
+		var sizes []int
+		s := open(t, http.Options{URL: "http://h/", Product: product, Index: "i", Transport: answer(func(_ *nethttp.Request, body string) (int, string) {
+			sizes = append(sizes, len(body))
+			items := strings.Repeat(`,{"create":{"status":201}}`, strings.Count(body, `{"_id":`))
+			if items != "" {
+				return 200, `{"items":[` + items[1:] + `]}`
+			}
+			return 204, ""
+		})})
+		if err := s.Emit(t.Context(), b); err != nil {
+			t.Errorf("%s: %v", product, err)
+		}
+		for i, n := range sizes {
+			if n > most || n < most/2 && i < len(sizes)-1 {
+				t.Errorf("%s: a request of %d bytes, at most %d are asked for", product, n, most)
+			}
+		}
+	}
+}
