@@ -12,8 +12,7 @@ import (
 )
 
 // collectorBytes is well below what a collector takes by default: 838,860,800 bytes, of
-// which OpenTelemetry's exporter uses 2 MiB (exporter/splunkhecexporter, README). Splunk
-// Cloud advises small requests.
+// which OpenTelemetry's exporter uses 2 MiB (exporter/splunkhecexporter, README).
 const collectorBytes = 1_000_000
 
 // collector makes p Splunk's HTTP Event Collector. Sources:
