@@ -132,11 +132,18 @@ func (f *feed) setSearch(c *coverage) {
 	f.search = c
 }
 
-// hasAll is coverage.hasAll of the last poll. It waits for the first one, unless stopped or ctx
-// ends.
+// firstSearch is how long a chain waits for the first poll to search for places.
+const firstSearch = 10 * time.Second
+
+// hasAll is coverage.hasAll of the last poll. It waits a while for the first one, unless stopped
+// or ctx ends.
 func (f *feed) hasAll(ctx context.Context, stopped <-chan struct{}, p trail.Place) bool {
+	late := time.NewTimer(firstSearch)
+	defer late.Stop()
 	select {
 	case <-f.searched:
+	case <-late.C:
+		return false
 	case <-stopped:
 		return false
 	case <-ctx.Done():
