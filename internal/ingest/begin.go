@@ -94,8 +94,8 @@ func tellBeginning(w *Worker, c trail.Chain, first follow.Candidate, listedAt ti
 // has its digests below another account folder from then on, and they name the former ones.
 // The former chain must have done the digest that the candidate names, and the state must know
 // that it has ended, unless the trail came back to it. The error wraps follow.ErrElsewhere while
-// that is not so.
-func continued(ctx context.Context, c *chainLoop, candidate follow.Candidate) (follow.Head, error) {
+// that is not so: then the caller lets the former chain run.
+func continued(c *chainLoop, candidate follow.Candidate) (follow.Head, error) {
 	h := c.entry.Head
 	isSuccessor := !candidate.Backfill && candidate.Verdict.Trusted && candidate.Digest != nil && candidate.Digest.Previous != nil
 	if !isSuccessor {
@@ -135,9 +135,6 @@ func continued(ctx context.Context, c *chainLoop, candidate follow.Candidate) (f
 			s.waiters = append(s.waiters, c)
 		}
 	})
-	if c.former.progress.now().err == nil { // else it runs again by itself
-		c.former.feed.schedule.Add(ctx, c.former)
-	}
 	return h, fmt.Errorf("%s continues %s: %w", c.name, c.former.name, follow.ErrElsewhere)
 }
 

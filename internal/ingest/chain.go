@@ -95,6 +95,9 @@ func (c *chainLoop) run(ctx context.Context) (pause time.Duration) {
 	for _, other := range waiters {
 		other.feed.schedule.Add(ctx, other)
 	}
+	if errors.Is(err, follow.ErrElsewhere) && c.former.progress.now().err == nil { // else it runs again by itself
+		c.former.feed.schedule.Add(ctx, c.former)
+	}
 	switch {
 	case err == nil:
 		c.tries = 0

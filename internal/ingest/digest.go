@@ -121,7 +121,7 @@ func (c *chainLoop) advance(ctx context.Context, a *ahead, newer *judge.Read) (a
 	if err != nil {
 		return false, err
 	}
-	h, err := continued(ctx, c, candidate)
+	h, err := continued(c, candidate)
 	if err != nil {
 		return false, err
 	}
