@@ -71,7 +71,7 @@ func TestStackFeedsIngest(t *testing.T) {
 			})
 			d.remove()
 			await(t, time.Minute, "finding", func() error {
-				if !strings.Contains(w.findings(), "removal announced") {
+				if !strings.Contains(w.findings(), "deleted after it was listed") {
 					return errors.New(w.findings())
 				}
 				return nil
