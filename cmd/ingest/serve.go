@@ -23,7 +23,7 @@ const healthTime = 4 * time.Second
 func runHealth(ctx context.Context, a app, c *config) int {
 	ctx, cancel := context.WithTimeout(ctx, healthTime)
 	defer cancel()
-	err := errors.New("listen: none is set, so there is nobody to ask")
+	err := errors.New("listen: none is set: the worker serves no health page")
 	if c.Listen != "" {
 		err = ops.Live(ctx, ops.Config{Addr: c.Listen, WebConfig: c.WebConfig})
 	}

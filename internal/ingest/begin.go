@@ -97,11 +97,11 @@ func tellBeginning(w *Worker, c trail.Chain, first follow.Candidate, listedAt ti
 // that is not so: then the caller lets the former chain run.
 func continued(c *chainLoop, candidate follow.Candidate) (follow.Head, error) {
 	h := c.entry.Head
-	isSuccessor := !candidate.Backfill && candidate.Verdict.Trusted && candidate.Digest != nil && candidate.Digest.Previous != nil
-	if !isSuccessor {
+	d := candidate.Digest
+	if candidate.Backfill || !candidate.Verdict.Trusted || d == nil || d.Previous == nil {
 		return h, nil
 	}
-	named, err := chain.Previous(candidate.Digest, c.name)
+	named, err := chain.Previous(d, c.name)
 	isDone := h.Link.Key != "" && !named.End.After(h.Cursor)
 	if err != nil || named.Organization == c.name.Organization || isDone {
 		return h, nil
@@ -116,7 +116,7 @@ func continued(c *chainLoop, candidate follow.Candidate) (follow.Head, error) {
 	isAtEnd := c.former.frontier.Len() == 0 && !c.former.frontier.HasMore()
 	switch f := former.head; {
 	case f.Link.Key != "" && f.Cursor.After(named.End): // the trail came back to it
-		p := candidate.Digest.Previous
+		p := d.Previous
 		return headAfter(h, follow.Link{
 			End: named.End, Bucket: p.Bucket, Key: p.Object, Sum: p.Hash.String(), Signature: p.Signature,
 		}, nil), nil

@@ -51,7 +51,7 @@ func TestNewWhileDown(t *testing.T) {
 	live(t, lives)
 }
 
-// A chain goes on after its head, whatever its age, and begins at --since where its account
+// A chain goes on after its head, however old that is, and begins at --since where its account
 // folder was never listed in full, or where the chain was there then.
 func TestWhereAChainBegins(t *testing.T) {
 	// since makes the last five hours the asked time.

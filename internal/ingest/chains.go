@@ -189,7 +189,7 @@ func (all *chains) list() []*chainLoop {
 }
 
 // mayContinue reports whether a name waits for a proof that can continue a chain below another
-// organization, and whether one does for a passing reason, which nobody can plant.
+// organization, and whether one of them waits for a passing reason. A planted name has none.
 func (all *chains) mayContinue(c *chainLoop) (isNamed, isPassing bool) {
 	all.mu.Lock()
 	defer all.mu.Unlock()

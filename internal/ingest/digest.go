@@ -144,7 +144,8 @@ func (c *chainLoop) advance(ctx context.Context, a *ahead, newer *judge.Read) (a
 			if found || err != nil || w.isDraining() {
 				return true, err
 			}
-			c.looked = looked{before: key, byName: candidate.WalkedBack, list: candidate.IsListed, announced: c.looked.announced}
+			isAnnounced := c.looked.announced
+			c.looked = looked{before: key, byName: candidate.WalkedBack, list: candidate.IsListed, announced: isAnnounced}
 			continue
 		case follow.Wait:
 			c.looked = looked{} // it is looked for again the next time

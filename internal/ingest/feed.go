@@ -80,7 +80,9 @@ func newFeed(w *Worker, s Source) *feed {
 				},
 			},
 		},
-		schedule: schedule.New(chainsAtOnce, func(ctx context.Context, c *chainLoop) time.Duration { return c.run(ctx) }),
+		schedule: schedule.New(chainsAtOnce, func(ctx context.Context, c *chainLoop) (pause time.Duration) {
+			return c.run(ctx)
+		}),
 		deep:     semaphore.NewWeighted(deepAtOnce),
 		searched: make(chan struct{}), places: map[region][]discover.Place{}, err: ErrNotListed,
 	}

@@ -30,7 +30,9 @@ type lookback struct {
 // and, where one is gone or bad, by the hour. It holds one digest at a time. It reports
 // whether it found any, and returns the head with what was judged anew. It stops where the
 // worker drains.
-func (l lookback) walkBack(ctx context.Context, h follow.Head, step follow.Step) (_ follow.Head, found bool, err error) {
+func (l lookback) walkBack(
+	ctx context.Context, h follow.Head, step follow.Step,
+) (_ follow.Head, found bool, err error) {
 	at, signature := step.Previous.Location(), step.Previous.Signature
 	key := step.To.DigestKey
 	for key.End.After(h.Cursor) && key.Organization == l.name.Organization && !l.isOver() {

@@ -174,9 +174,8 @@ func (w witness) ofLog(ctx context.Context, o trail.Object, key trail.LogKey) (o
 	if s == nil {
 		return outcome, err
 	}
-	return removalListed, w.report(ctx, finding.LogMissing, "deleted after it was listed", o, key.Stamp, finding.Evidence{
-		Want: listed(s.Digest, o).Hash.String(), Digest: s.At.String(),
-	})
+	e := finding.Evidence{Want: listed(s.Digest, o).Hash.String(), Digest: s.At.String()}
+	return removalListed, w.report(ctx, finding.LogMissing, "deleted after it was listed", o, key.Stamp, e)
 }
 
 // listed returns the entry of a log file in a digest, nil where it has none.

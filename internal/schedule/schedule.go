@@ -38,9 +38,9 @@ func New[Loop comparable](most int, run func(ctx context.Context, l Loop) (pause
 	return s
 }
 
-// Add lets a loop run, with ctx: it is that of all loops, since whoever runs this one runs
-// others after it. Where the loop runs now, it runs once more after that. Where it pauses after
-// a failure, the pause goes on.
+// Add lets a loop run. ctx must be the context of all loops: the goroutine that runs this loop
+// runs others after it. Where the loop runs now, it runs once more after that. Where it pauses
+// after a failure, the pause goes on.
 func (s *Schedule[Loop]) Add(ctx context.Context, l Loop) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
